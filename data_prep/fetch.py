@@ -1,0 +1,210 @@
+"""Where a corpus is: the user's folder, $SPEECHNLP_DATA, the cache, or its official address, in this order.
+
+What comes out is a folder whose files are upstream's, checked against the SHA-256 list beside this file. What is in
+the files is the business of the modules named after the corpora. `python -m data_prep.fetch an4` prints the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.archive import unpack
+from data_prep.checksums import check_files, read_list
+from data_prep.download import download
+from speechnlp_tl.atomic import atomic_directory
+from speechnlp_tl.errors import InputError, Problem
+
+FSDD_COMMIT = "26eb9aaf76e81b692f806f9140c2d2777410d7a1"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus as upstream publishes it.
+
+    Args:
+        name: its name here, in $SPEECHNLP_DATA and in the cache.
+        url: the official address, at a pinned version.
+        archive: the archive's file name, as it may lie in $SPEECHNLP_DATA.
+        licence: as upstream states it.
+        checksums: the SHA-256 list; paths in it start at the corpus' top folder.
+    """
+
+    name: str
+    url: str
+    archive: str
+    licence: str
+    checksums: Path
+
+    def expected(self) -> dict[str, str]:
+        """Path below the corpus' top folder -> SHA-256."""
+        return read_list(self.checksums)
+
+
+def _corpus(name: str, url: str, archive: str, licence: str) -> Corpus:
+    return Corpus(name, url, archive, licence, Path(__file__).with_name(f"{name}.sha256"))
+
+
+CORPORA = {
+    corpus.name: corpus
+    for corpus in (
+        _corpus(
+            "an4",
+            "http://www.speech.cs.cmu.edu/databases/an4/an4_sphere.tar.gz",
+            "an4_sphere.tar.gz",
+            "free for any purpose; the notice in its LICENSE file must be kept",
+        ),
+        _corpus(
+            "fsdd",
+            f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/{FSDD_COMMIT}.tar.gz",
+            "free-spoken-digit-dataset.tar.gz",
+            "CC BY-SA 4.0",
+        ),
+        _corpus(
+            "yesno",
+            "https://www.openslr.org/resources/1/waves_yesno.tar.gz",
+            "waves_yesno.tar.gz",
+            "free for trying Kaldi",
+        ),
+    )
+}
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/speechnlp_tl`, or `~/.cache/speechnlp_tl`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "speechnlp_tl"
+
+
+def fetch(corpus: Corpus, corpus_dir: Path | None = None) -> Path:
+    """The corpus' top folder, with every listed file in place.
+
+    Looked for in `corpus_dir` (a folder or the archive; nothing else is tried when it is given), in
+    `$SPEECHNLP_DATA/<name>` or `$SPEECHNLP_DATA/<archive>`, in the cache, and at the official address. Archives are
+    unpacked into the cache.
+
+    Raises:
+        InputError: the corpus is in none of these places and cannot be downloaded (the message names the address, the
+            file, and where to put it); or it was found, and files in it are missing or damaged.
+    """
+    if corpus_dir is not None:
+        return _open_place(corpus, Path(corpus_dir))
+    if data := os.environ.get("SPEECHNLP_DATA"):
+        for place in (Path(data) / corpus.name, Path(data) / corpus.archive):
+            if place.exists():
+                return _open_place(corpus, place)
+    with _locked(corpus):
+        unpacked, archive = cache_folder() / corpus.name, cache_folder() / corpus.archive
+        if unpacked.is_dir():
+            return _open_folder(corpus, unpacked, f"remove {unpacked}, then run the command again")
+        if archive.is_file():  # put there by the user, who may want to keep it
+            return _unpack(corpus, archive)
+        _download(corpus, archive)
+        root = _unpack(corpus, archive)
+        archive.unlink()
+        return root
+
+
+def is_available(corpus: Corpus) -> bool:
+    """Whether `fetch` finds something without a download; it is not checked yet."""
+    data = os.environ.get("SPEECHNLP_DATA")
+    folders = [Path(data)] if data else []
+    return any(
+        (folder / name).exists() for folder in [*folders, cache_folder()] for name in (corpus.name, corpus.archive)
+    )
+
+
+def _open_place(corpus: Corpus, place: Path) -> Path:
+    """The corpus in a place that the user named: a folder, which is only read, or the archive."""
+    if place.is_dir():
+        return _open_folder(corpus, place, f"get it again from {corpus.url}")
+    if place.is_file():
+        with _locked(corpus):
+            unpacked = cache_folder() / corpus.name
+            if unpacked.is_dir():
+                return _open_folder(corpus, unpacked, f"remove {unpacked}, then run the command again")
+            return _unpack(corpus, place)
+    remedy = f"give the folder or the archive {corpus.archive} of {corpus.url}"
+    raise InputError(Problem(f"no {corpus.name} here: it does not exist", file=place, remedy=remedy))
+
+
+def _open_folder(corpus: Corpus, folder: Path, remedy: str) -> Path:
+    expected = corpus.expected()
+    root = _top_folder(folder, expected)
+    if root is None:
+        what = f"is not {corpus.name}: there is no {next(iter(expected))} in it or in a folder of it"
+        raise InputError(Problem(what, file=folder, remedy=remedy))
+    check_files(root, expected, shown=root, remedy=remedy)
+    return root.resolve()
+
+
+def _top_folder(folder: Path, expected: dict[str, str]) -> Path | None:
+    """`folder` or the one folder in it that holds listed files (upstream's archives have a folder at the top)."""
+    candidates = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    for candidate in candidates:
+        # any listed file will do: when the first is missing, the message shall name it and not deny the corpus
+        if any((candidate / name).is_file() for name in expected):
+            return candidate
+    return None
+
+
+def _unpack(corpus: Corpus, archive: Path) -> Path:
+    """Unpack into the cache, checked before it gets its name there."""
+    unpacked, expected = cache_folder() / corpus.name, corpus.expected()
+    remedy = f"remove it and get it again from {corpus.url}"
+    with atomic_directory(unpacked) as temporary:
+        unpack(archive, temporary)
+        root = _top_folder(temporary, expected)
+        if root is None:
+            raise InputError(Problem(f"does not hold {corpus.name}", file=archive, remedy=remedy))
+        check_files(root, expected, shown=archive, remedy=remedy)
+    return (unpacked / root.relative_to(temporary)).resolve()
+
+
+def _download(corpus: Corpus, archive: Path) -> None:
+    try:
+        download(corpus.url, archive)
+    except InputError as error:
+        places = f"as {archive}, or as {corpus.archive} into the folder that SPEECHNLP_DATA names"
+        remedy = f"download {corpus.url} elsewhere and put it here {places}, or give --corpus-dir"
+        missing = Problem(f"{corpus.name} is not on this machine: expected {corpus.archive}", remedy=remedy)
+        raise InputError([*error.problems, missing]) from error
+
+
+@contextlib.contextmanager
+def _locked(corpus: Corpus) -> Iterator[None]:
+    """Two runs at the same time must not write one download or unpack twice; the second waits for the first."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / f".{corpus.name}.lock").open("w")
+    except OSError as error:
+        what = f"the cache cannot be written: {error.strerror or error}"
+        raise InputError(Problem(what, file=folder, remedy="set XDG_CACHE_HOME to a folder you may write")) from error
+    with file:
+        try:
+            import fcntl
+        except ImportError:  # Windows: no lock, and the rename at the end still never mixes two runs
+            yield
+            return
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> None:
+    """Fetch the corpora named on the command line, or all, and print their folders."""
+    from data_prep.command import corpus_parser, run
+
+    parser = corpus_parser(__doc__, out=False)
+    parser.add_argument("corpus", nargs="*", help=f"of {', '.join(CORPORA)}; default all")
+    arguments = parser.parse_args()
+    names = arguments.corpus or list(CORPORA)
+    if unknown := [name for name in names if name not in CORPORA]:
+        parser.error(f"unknown corpus {', '.join(unknown)}; known are {', '.join(CORPORA)}")
+    run(lambda: [print(fetch(CORPORA[name], arguments.corpus_dir)) for name in names])
+
+
+if __name__ == "__main__":
+    main()

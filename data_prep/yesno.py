@@ -1,0 +1,81 @@
+"""Kaldi's yesno: one speaker, 60 recordings of 8 words each, YES or NO (spoken in Hebrew).
+
+    python -m data_prep.yesno --out data/yesno [--corpus-dir waves_yesno.tar.gz]
+
+The sorted recordings are halved, as Kaldi's recipe does: the first half is `train`, the second `test` (30 recordings,
+240 words). Kaldi halves a listing that also counts the files without audio, which moves one recording from test to
+train. `train_main` and `train_dev` part the training half for choosing settings without the test set. `lexicon.txt` has
+one phone for each word.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from data_prep.command import corpus_parser, run
+from data_prep.fetch import CORPORA, fetch
+from data_prep.output import output_folder, write_splits
+from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.speech.audio import audio_info
+from speechnlp_tl.speech.data_dir import DataDir, Utterance
+from speechnlp_tl.speech.lexicon import Lexicon
+
+SPEAKER = "yesno"
+LEXICON = {"YES": (("Y",),), "NO": (("N",),)}
+_EVERY_NTH_IS_DEV = 5
+
+
+def prepare(corpus: Path, out: Path) -> dict[str, Path]:
+    """Write yesno's data directories; audio is read where it lies.
+
+    Args:
+        corpus: the folder that holds the recordings.
+        out: where to; a folder that this function wrote earlier is replaced.
+
+    Returns:
+        Split -> data directory.
+
+    Raises:
+        InputError: recordings that are unreadable or not named after their words, fewer than 4 of them, or that `out`
+            holds something else.
+    """
+    utterances, problems = [], []
+    for path in sorted(corpus.glob("*.wav")):
+        if not re.fullmatch(r"[01](_[01])*", path.stem):
+            problems.append(Problem("is not named after its words, such as 0_1_1.wav", file=path))
+            continue
+        try:
+            rate, _, frames = audio_info(path)
+        except InputError as error:
+            problems += error.problems
+            continue
+        words = " ".join("YES" if letter == "1" else "NO" for letter in path.stem.split("_"))
+        name = f"{SPEAKER}-{path.stem}"
+        utterances.append(Utterance(name, SPEAKER, str(path.resolve()), words, duration=frames / rate))
+    if len(utterances) < 4 and not problems:
+        problems.append(Problem(f"{len(utterances)} recordings, at least 4 are needed", file=corpus))
+    if problems:
+        raise InputError(problems)
+    half = len(utterances) // 2
+    train = utterances[:half]
+    dev = train[_EVERY_NTH_IS_DEV - 1 :: _EVERY_NTH_IS_DEV] or train[-1:]
+    splits = {
+        "train": DataDir(train),
+        "train_main": DataDir(utterance for utterance in train if utterance not in dev),
+        "train_dev": DataDir(dev),
+        "test": DataDir(utterances[half:]),
+    }
+    with output_folder(out, "yesno", {}) as folder:
+        Lexicon(LEXICON).write(folder / "lexicon.txt")
+        return write_splits(folder, out, splits)
+
+
+def main() -> None:
+    """The command line."""
+    arguments = corpus_parser(__doc__).parse_args()
+    run(lambda: prepare(fetch(CORPORA["yesno"], arguments.corpus_dir), arguments.out))
+
+
+if __name__ == "__main__":
+    main()

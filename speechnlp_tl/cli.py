@@ -1,0 +1,52 @@
+"""The command line: `speechnlp-tl VERB ...`. Every verb parses, calls and prints; the work is in the packages."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from speechnlp_tl.commands.adapt import adapt
+from speechnlp_tl.commands.data import app as data
+from speechnlp_tl.commands.merge import merge
+from speechnlp_tl.commands.report import report
+from speechnlp_tl.commands.score import score
+from speechnlp_tl.commands.train import train
+from speechnlp_tl.commands.transcribe import transcribe
+from speechnlp_tl.errors import InputError
+
+app = typer.Typer(
+    help="Adapt speech models to a new speaker, language or domain.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data, name="data", help="Kaldi data directories: validate, fix, split, import.")
+for verb in (train, adapt, merge, transcribe, score, report):
+    app.command()(verb)
+
+
+def main() -> None:
+    """Run a verb. Exit code 0 when all of it worked, 2 for bad usage or input, 130 when interrupted."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        sys.exit(app(args=arguments, prog_name="speechnlp-tl", standalone_mode=True))
+    except InputError as error:
+        if debug:
+            raise
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on where it stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader of our output (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How anything is trained. Knows no speech, no text and no transfer method."""

@@ -1,0 +1,82 @@
+"""Which rows travel together: the optimiser steps of an epoch, and how a step is split over processes.
+
+Everything here is a pure function of its arguments, so that a resumed run and every process see the same batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+BUCKET_RATIO = 1.1
+"""Rows of one bucket differ in cost by at most this factor, which bounds the padding to about 10 %."""
+
+
+def batches_by_cost(
+    costs: Sequence[float],
+    budget: float,
+    seed: int,
+    epoch: int,
+    longest_first: bool = True,
+    max_rows: int | None = None,
+    shuffle: bool = True,
+) -> list[list[int]]:
+    """Group rows of similar cost so that each batch's padded cost (largest cost times rows) is at most `budget`.
+
+    A row that alone exceeds the budget makes a batch of its own. Rows are drawn at random within buckets of similar
+    cost, whose borders move from epoch to epoch, and the batches are then put in random order.
+
+    Args:
+        costs: cost of each row (frames, tokens, seconds), finite and not negative.
+        budget: largest padded cost of a batch.
+        seed: with `epoch` the only source of randomness.
+        longest_first: in epoch 0 the batch with the longest row comes first, so that a run that does not fit into
+            memory fails in its first step and not after an hour.
+        max_rows: most rows of a batch.
+        shuffle: False gives the rows from the longest to the shortest, the same in every epoch.
+
+    Returns:
+        Row numbers of each batch; every row stands in exactly one.
+    """
+    cost = np.asarray(costs, dtype=np.float64)
+    if not np.isfinite(cost).all() or (cost < 0).any():
+        raise ValueError("costs must be finite and not negative")
+    if not budget > 0 or (max_rows is not None and max_rows < 1):
+        raise ValueError("budget and max_rows must be positive")
+    random = np.random.default_rng([seed, epoch])
+    if shuffle:
+        scale = np.log(np.maximum(cost, np.finfo(np.float64).tiny)) / np.log(BUCKET_RATIO)
+        bucket = np.floor(scale + random.random())
+        order = np.lexsort((random.random(len(cost)), -bucket))
+    else:
+        order = np.argsort(-cost, kind="stable")
+
+    batches: list[list[int]] = []
+    current: list[int] = []
+    largest = 0.0
+    for row, price in zip(order.tolist(), cost[order].tolist(), strict=True):
+        grown = max(largest, price)
+        if current and (grown * (len(current) + 1) > budget or len(current) == max_rows):
+            batches.append(current)
+            current, grown = [], price
+        current.append(row)
+        largest = grown
+    if current:
+        batches.append(current)
+    if shuffle:
+        batches = [batches[index] for index in random.permutation(len(batches))]
+    if longest_first and epoch == 0 and batches:
+        longest = int(cost.argmax())
+        batches.sort(key=lambda rows: longest not in rows)
+    return batches
+
+
+def split_rows(rows: Sequence[int], parts: int, index: int) -> list[int]:
+    """Part `index` of `parts` of a step's rows: every `parts`-th row, so that parts get rows of like length.
+
+    Empty when there are fewer rows than parts and `index` is behind the last.
+    """
+    if not 0 <= index < parts:
+        raise ValueError(f"part {index} of {parts}")
+    return list(rows[index::parts])

@@ -1,0 +1,1 @@
+"""Scores, intervals, significance, result tables and pictures. Knows no model."""

@@ -1,0 +1,1 @@
+"""Speech: data directories, features, the hybrid DNN-HMM and its decoder."""

@@ -1,0 +1,263 @@
+"""Adapt a recogniser to a little speech: method names in, an adapted model or an adapter out.
+
+A method is what is trained, joined by `+` to what holds it back:
+
+    finetune | layers | lhuc | lin | lora      all weights, some layers, or an adapter's few parameters
+    kld | l2sp | ewc                           stay close to the source's outputs or parameters
+
+so `kld` is fine-tuning with KLD, `layers+kld` and `lora+l2sp+kld` are what they say. `auto` is the default that needs no
+tuning (see `AUTO`).
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from speechnlp_tl.core.config import StrictModel, TrainConfig
+from speechnlp_tl.core.task import Term
+from speechnlp_tl.core.trainer import Trainer, TrainResult
+from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.speech.asr_task import AsrTask
+from speechnlp_tl.speech.data_dir import Utterance
+from speechnlp_tl.speech.dataset import SpeechDataset
+from speechnlp_tl.speech.features import AugmentConfig
+from speechnlp_tl.speech.recogniser import Recogniser
+from speechnlp_tl.transfer.adapters import Adapter, attach
+from speechnlp_tl.transfer.batch_statistics import hold_statistics, release_statistics
+from speechnlp_tl.transfer.conservative import EWC, KLD, L2SP
+from speechnlp_tl.transfer.layer_plans import LayerPlan, Phase, apply_plan, enter_phase
+from speechnlp_tl.transfer.layers import TransferReport
+
+TRAINED = ("finetune", "layers", "lhuc", "lin", "lora")
+HELD_BACK = ("kld", "l2sp", "ewc")
+ADAPTERS = ("lhuc", "lin", "lora")
+AUTO = "kld"
+
+
+class LayersConfig(StrictModel):
+    """Method `layers`: which layers come from the source and stay as they are."""
+
+    copy_: str = Field("last:3", alias="copy", description="first:n, last:n, all, or names: copied and frozen")
+    rest: Literal["copied", "fresh"] = Field("copied", description="how the other layers start")
+    then_finetune_all: bool = False
+
+    model_config = {**StrictModel.model_config, "populate_by_name": True}
+
+
+class AdaptConfig(StrictModel):
+    """How to adapt. What is None has a default that depends on the method and on the seconds of speech."""
+
+    method: str = "auto"
+    steps: PositiveInt | None = None
+    learning_rate: PositiveFloat | None = None
+    kld: float | None = Field(None, ge=0, le=1, description="rho: share of the source's posteriors in the targets")
+    l2sp: float | None = Field(None, ge=0)
+    ewc: float | None = Field(None, ge=0)
+    layers: LayersConfig = LayersConfig()
+    lora_rank: PositiveInt = 4
+    unsupervised: bool = Field(False, description="learn from the model's own hypotheses instead of transcripts")
+    confidence: float = Field(0.5, ge=0, le=1, description="least confidence of a hypothesis to learn from")
+    augment: AugmentConfig = AugmentConfig(warps=[0.95, 1.0, 1.05], time_masks=1, frequency_masks=1)
+    batch_seconds: PositiveFloat = 60.0
+    seed: int = Field(0, ge=0)
+
+    @property
+    def method_parts(self) -> list[str]:
+        return (AUTO if self.method == "auto" else self.method).split("+")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A parsed method name."""
+
+    trained: str
+    held_back: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        parts = self.held_back if self.trained == "finetune" and self.held_back else (self.trained, *self.held_back)
+        return "+".join(parts)
+
+
+@dataclass
+class Adapted:
+    """A recogniser after adaptation."""
+
+    recogniser: Recogniser
+    method: Method
+    settings: AdaptConfig
+    """With every default filled in."""
+    utterances: int
+    seconds: float
+    adapter: Adapter | None = None
+    report: TransferReport | None = None
+    result: TrainResult | None = None
+    left_out: list[str] = field(default_factory=list)
+    """Utterances of unsupervised adaptation whose hypotheses were not trusted."""
+
+
+def parse_method(name: str) -> Method:
+    """Read a method name such as `layers+kld`.
+
+    Raises:
+        InputError: an unknown part (with the nearest known one), or two ways of training at once.
+    """
+    parts = (AUTO if name == "auto" else name).split("+")
+    problems = []
+    for part in parts:
+        if part not in (*TRAINED, *HELD_BACK):
+            near = difflib.get_close_matches(part, [*TRAINED, *HELD_BACK, "auto"], n=1)
+            known = f"did you mean '{near[0]}'?" if near else f"known are auto, {', '.join((*TRAINED, *HELD_BACK))}"
+            problems.append(Problem(f"there is no adaptation method '{part}'", remedy=known))
+    trained = [part for part in parts if part in TRAINED]
+    if len(trained) > 1:
+        problems.append(Problem(f"{' and '.join(trained)} cannot be combined", remedy="name one of them"))
+    if len(set(parts)) < len(parts):
+        problems.append(Problem(f"a part of '{name}' is named twice"))
+    if problems:
+        raise InputError(problems)
+    return Method(trained[0] if trained else "finetune", tuple(part for part in parts if part in HELD_BACK))
+
+
+def fill_defaults(config: AdaptConfig, seconds: float) -> AdaptConfig:
+    """Choose what the user left open from the amount of speech."""
+    method = parse_method(config.method)
+    few = 1.0 / (1.0 + seconds / 20.0)  # 1 for no speech, 1/2 at 20 seconds, 0 for plenty
+    steps = round(30 + 10 * math.log2(1.0 + seconds / 5.0))
+    rates = {"finetune": 5e-4, "layers": 5e-4, "lhuc": 2e-2, "lin": 2e-3, "lora": 2e-3}
+    return config.model_copy(
+        update={
+            "steps": config.steps or steps,
+            "learning_rate": config.learning_rate or rates[method.trained],
+            "kld": 0.3 + 0.6 * few if config.kld is None else config.kld,
+            "l2sp": 1.0 if config.l2sp is None else config.l2sp,
+            "ewc": 100.0 if config.ewc is None else config.ewc,
+        }
+    )
+
+
+def adapt(
+    recogniser: Recogniser,
+    utterances: Sequence[Utterance],
+    config: AdaptConfig,
+    fisher: Mapping[str, Tensor] | None = None,
+    quiet: bool = True,
+) -> Adapted:
+    """Adapt a copy of `recogniser`; the given one is left untouched.
+
+    Args:
+        recogniser: the source.
+        utterances: the adaptation speech, transcribed unless `config.unsupervised`.
+        fisher: the source task's Fisher information, for `ewc`.
+
+    Raises:
+        InputError: unknown method, unusable utterances, `ewc` without Fisher information, or unsupervised adaptation
+            without one trusted hypothesis.
+    """
+    method = parse_method(config.method)
+    left_out: list[str] = []
+    if config.unsupervised:
+        utterances, left_out = own_transcripts(recogniser, utterances, config.confidence)
+    adapted = recogniser.with_model(copy.deepcopy(recogniser.model))
+    dataset = SpeechDataset(utterances, recogniser.config.features, config.augment, config.seed)
+    seconds = sum(dataset.frames) / 100.0
+    config = fill_defaults(config, seconds)
+    adapter, report, phases = _prepare(method, config, recogniser.model, adapted.model)
+    task = AsrTask(adapted, utterances, (), config.augment, config.batch_seconds, config.seed, dataset, keep_prior=True)
+    terms = _terms(method, config, adapted.model, recogniser.model, fisher)
+    # a few utterances say too little about means and variances: the source's statistics stay
+    held = hold_statistics(adapted.model)
+    result = None
+    torch.manual_seed(config.seed)
+    for phase in phases:
+        enter_phase(adapted.model, phase)
+        result = Trainer(task, _train_config(config, len(phases)), None, terms, recogniser.model, quiet=quiet).fit()
+    release_statistics(adapted.model, held)
+    adapted.model.requires_grad_(True).eval()
+    return Adapted(adapted, method, config, len(utterances), seconds, adapter, report, result, left_out)
+
+
+def own_transcripts(
+    recogniser: Recogniser, utterances: Sequence[Utterance], confidence: float
+) -> tuple[list[Utterance], list[str]]:
+    """The utterances with the recogniser's own hypotheses as transcripts, and the ids of those it does not trust."""
+    hypotheses = recogniser.transcribe(utterances)
+    trusted, left_out = [], []
+    for utterance in utterances:
+        hypothesis = hypotheses[utterance.id]
+        if hypothesis.confidence >= confidence and hypothesis.words:
+            trusted.append(replace(utterance, text=" ".join(hypothesis.words)))
+        else:
+            left_out.append(utterance.id)
+    if not trusted:
+        best = max((hypothesis.confidence for hypothesis in hypotheses.values()), default=0.0)
+        remedy = "lower the confidence, or give transcripts"
+        raise InputError(
+            Problem(f"no hypothesis has a confidence of {confidence:.2f}; the best has {best:.2f}", remedy=remedy)
+        )
+    return trusted, left_out
+
+
+def _prepare(
+    method: Method, config: AdaptConfig, source: nn.Module, model: nn.Module
+) -> tuple[Adapter | None, TransferReport | None, list[Phase]]:
+    """Freeze, re-initialise or extend the copy as the method wants."""
+    if method.trained in ADAPTERS:
+        options = {"rank": config.lora_rank, "seed": config.seed} if method.trained == "lora" else {}
+        adapter = attach(model, method.trained, **options)
+        base = tuple(name for name, parameter in model.named_parameters() if not parameter.requires_grad)
+        return adapter, None, [Phase("train the adapter", base)]
+    if method.trained == "layers":
+        layers = config.layers
+        plan = LayerPlan(
+            copy="all" if layers.rest == "copied" else layers.copy_,
+            freeze=layers.copy_,
+            reinitialise="none" if layers.rest == "copied" else "rest",
+            then_finetune_all=layers.then_finetune_all,
+        )
+    else:
+        plan = LayerPlan()
+    report, phases = apply_plan(plan, source, model, config.seed)
+    return None, report, phases
+
+
+def _terms(
+    method: Method, config: AdaptConfig, model: nn.Module, source: nn.Module, fisher: Mapping[str, Tensor] | None
+) -> list[Term]:
+    terms: list[Term] = []
+    assert config.kld is not None and config.l2sp is not None and config.ewc is not None
+    if "kld" in method.held_back:
+        terms.append(KLD(config.kld))
+    if "l2sp" in method.held_back:
+        terms.append(L2SP(model, source, config.l2sp))
+    if "ewc" in method.held_back:
+        if fisher is None:
+            remedy = "train the source with 'fisher_utterances' above 0, or name its data with --source-data"
+            raise InputError(Problem("ewc needs the source's Fisher information", remedy=remedy))
+        terms.append(EWC(model, fisher, source, config.ewc))
+    return terms
+
+
+def _train_config(config: AdaptConfig, phases: int) -> TrainConfig:
+    assert config.steps is not None and config.learning_rate is not None
+    return TrainConfig(
+        seed=config.seed,
+        steps=max(1, config.steps // phases),
+        learning_rate=config.learning_rate,
+        weight_decay=0.0,
+        schedule="cosine",
+        warmup=0.1,
+        clip_norm=5.0,
+        evaluate_every=None,
+        log_every=10,
+        tensorboard=False,
+    )

@@ -1,0 +1,239 @@
+"""Speech recognition as a `Task`: full-sum or frame cross-entropy training of an acoustic model, word error rate on dev.
+
+Unsupervised adaptation uses the same task on the recogniser's own hypotheses as transcripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from speechnlp_tl.core.batching import batches_by_cost
+from speechnlp_tl.core.task import Step, Task
+from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.evaluation.wer import score
+from speechnlp_tl.speech.acoustic_model import AcousticModel
+from speechnlp_tl.speech.data_dir import Utterance
+from speechnlp_tl.speech.dataset import NO_AUGMENTATION, SpeechDataset
+from speechnlp_tl.speech.features import AugmentConfig, apply_masks, normalise
+from speechnlp_tl.speech.hmm import GraphBatch, HmmGraph, full_sum, pack_graphs, utterance_graph, viterbi
+from speechnlp_tl.speech.recogniser import Recogniser
+
+IGNORE = -1
+
+
+@dataclass
+class SpeechBatch:
+    """B utterances: features, or waveforms where features are computed on the device; and what they should become."""
+
+    ids: list[str]
+    units: float
+    """Output frames of all rows."""
+    inputs: Tensor
+    """(B, T, F) features, or (B, N) waveforms."""
+    lengths: Tensor
+    """(B,) frames, or samples."""
+    graphs: GraphBatch
+    alignment: Tensor | None = None
+    """(B, T') pdf-ids where there is an alignment, else -1."""
+    warps: Tensor | None = None
+    masks: list[list[tuple[int, ...]]] = field(default_factory=list)
+
+    def to(self, device: torch.device) -> SpeechBatch:
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return replace(
+            self,
+            inputs=self.inputs.to(device, non_blocking=True),
+            lengths=self.lengths.to(device, non_blocking=True),
+            graphs=self.graphs.to(device),
+            alignment=moved(self.alignment),
+        )
+
+
+class AsrTask(Task):
+    """Train or adapt a recogniser's acoustic model.
+
+    Args:
+        recogniser: the model is trained in place.
+        train: utterances with transcripts whose words the lexicon has.
+        dev: utterances that `evaluate` scores; none means nothing is evaluated.
+        augment: perturbations of the training rows.
+        batch_seconds: padded speech of one optimiser step.
+        seed: of the order of rows and their perturbations.
+        dataset: share one `SpeechDataset` (and its cache) over `train`, instead of making one.
+        keep_prior: leave the running prior as it is: a little adaptation speech says nothing about how often a state
+            is spoken.
+
+    Raises:
+        InputError: words without pronunciation, or utterances too short for their transcripts; lists all.
+    """
+
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        train: Sequence[Utterance],
+        dev: Sequence[Utterance] = (),
+        augment: AugmentConfig = NO_AUGMENTATION,
+        batch_seconds: float = 60.0,
+        seed: int = 0,
+        dataset: SpeechDataset | None = None,
+        keep_prior: bool = False,
+    ) -> None:
+        self.recogniser = recogniser
+        self.model = recogniser.model
+        self.batch_seconds = batch_seconds
+        self.seed = seed
+        self.keep_prior = keep_prior
+        config = recogniser.config.features
+        self.train = dataset or SpeechDataset(train, config, augment, seed)
+        self.dev = SpeechDataset(dev, config)
+        check_words([*self.train.utterances, *self.dev.utterances], recogniser)
+        self.graphs = training_graphs(self.train, recogniser)
+        self.alignments: dict[int, Tensor] | None = None
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        return batches_by_cost(self.train.frames, 100 * self.batch_seconds, self.seed, epoch)
+
+    def load(self, rows: list[int], epoch: int) -> SpeechBatch:
+        waveforms = self.recogniser.config.features.on_device
+        if waveforms:
+            loaded, warps, masks = zip(*(self.train.waveform(row, epoch) for row in rows), strict=True)
+            inputs = list(loaded)
+            frames = torch.tensor([self.train.fbank.num_frames(len(item)) for item in inputs])
+        else:
+            inputs, warps, masks = [self.train.perturbed(row, epoch) for row in rows], (), ()
+            frames = torch.tensor([len(item) for item in inputs])
+        output = self.model.output_lengths(frames)
+        return SpeechBatch(
+            ids=[self.train.utterances[row].id for row in rows],
+            units=float(output.sum()),
+            inputs=pad_sequence(inputs, batch_first=True),
+            lengths=torch.tensor([len(item) for item in inputs]),
+            graphs=pack_graphs([self.graphs[row] for row in rows]),
+            alignment=None if self.alignments is None else self._stretched_alignment(rows, output),
+            warps=torch.tensor(warps) if waveforms else None,
+            masks=list(masks),
+        )
+
+    def step(self, model: nn.Module, batch: SpeechBatch) -> Step:
+        features, lengths = self._features(batch)
+        output = model(features, lengths)
+        frames = output.logits.shape[1]
+        mask = torch.arange(frames, device=lengths.device) < output.lengths.unsqueeze(1)
+        log_posteriors = output.logits.float().log_softmax(dim=-1)
+        if batch.alignment is None:
+            loss = self._full_sum_loss(log_posteriors, output.lengths, batch.graphs)
+        else:
+            aligned = batch.alignment[:, :frames]
+            loss = F.nll_loss(log_posteriors.transpose(1, 2), aligned, ignore_index=IGNORE, reduction="sum")
+        if model is self.model and model.training and not self.keep_prior:
+            self.model.head().observe(log_posteriors.detach(), mask)
+        return Step(loss=loss, logits=output.logits, mask=mask, features=output.hidden)
+
+    def end_step(self, total: Callable[[Tensor], Tensor]) -> None:
+        if self.keep_prior:
+            return
+        head = self.model.head()
+        head.update_prior(total(head.take_observed()), self.recogniser.config.hmm.prior_decay)
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        if not len(self.dev):
+            return {}
+        assert isinstance(model, AcousticModel)
+        found = self.recogniser.with_model(model).transcribe(self.dev)
+        result = score(
+            {utterance.id: utterance.words for utterance in self.dev.utterances},
+            {name: hypothesis.words for name, hypothesis in found.items()},
+        )
+        return {"wer": result.wer}
+
+    def save(self, directory: Path, model: nn.Module) -> None:
+        assert isinstance(model, AcousticModel)
+        replace(self.recogniser, model=model).save(directory)
+
+    def align(self) -> None:
+        """Align the training rows with the current model; from here on the loss is frame cross-entropy on that."""
+        scores = dict(self.recogniser.scores(self.train))
+        self.alignments = {}
+        for row, utterance in enumerate(self.train.utterances):
+            likelihoods = torch.from_numpy(scores[utterance.id]).unsqueeze(0)
+            graph = pack_graphs([self.graphs[row]])
+            states, _ = viterbi(likelihoods, torch.tensor([likelihoods.shape[1]]), graph)
+            self.alignments[row] = graph.pdf[0][states[0]] if int(states[0, 0]) >= 0 else states[0]
+
+    def _features(self, batch: SpeechBatch) -> tuple[Tensor, Tensor]:
+        if batch.warps is None:
+            return batch.inputs, batch.lengths
+        config = self.recogniser.config.features
+        features = self.train.fbank(batch.inputs, batch.warps)
+        lengths = torch.tensor([self.train.fbank.num_frames(int(n)) for n in batch.lengths.tolist()])
+        lengths = lengths.to(features.device)
+        if config.cmvn == "utterance":
+            features = normalise(features, lengths, config.variance)
+        masked = [apply_masks(item, masks) for item, masks in zip(features, batch.masks, strict=True)]
+        return torch.stack(masked), lengths
+
+    def _full_sum_loss(self, log_posteriors: Tensor, lengths: Tensor, graphs: GraphBatch) -> Tensor:
+        log_z = full_sum(self.recogniser.log_likelihoods(log_posteriors), lengths, graphs)
+        # a row that speed perturbation made too short for its words teaches nothing; NaN must stay visible
+        return -torch.where(torch.isneginf(log_z), torch.zeros_like(log_z), log_z).sum()
+
+    def _stretched_alignment(self, rows: list[int], lengths: Tensor) -> Tensor:
+        """Alignments of the unperturbed rows, stretched to the perturbed rows' lengths (nearest frame)."""
+        assert self.alignments is not None
+        stretched = []
+        for row, length in zip(rows, lengths.tolist(), strict=True):
+            aligned = self.alignments[row]
+            position = (torch.arange(length) + 0.5) * (len(aligned) / max(length, 1))
+            stretched.append(aligned[position.long().clamp(max=len(aligned) - 1)])
+        return pad_sequence(stretched, batch_first=True, padding_value=IGNORE)
+
+
+def check_words(utterances: Sequence[Utterance], recogniser: Recogniser) -> None:
+    """Raise InputError naming every word without pronunciation, with an utterance that has it."""
+    where: dict[str, str] = {}
+    for utterance in utterances:
+        for word in utterance.words:
+            where.setdefault(word, utterance.id)
+    remedy = "add it to the lexicon, or correct the transcript"
+    problems = [
+        Problem(f"word {word} (first in utterance {where[word]}) has no pronunciation", remedy=remedy)
+        for word in recogniser.lexicon.missing(where)
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def training_graphs(dataset: SpeechDataset, recogniser: Recogniser) -> list[HmmGraph]:
+    """The HMM of each row's transcript.
+
+    Raises:
+        InputError: rows with fewer output frames than their shortest path; lists all.
+    """
+    topology, lexicon = recogniser.topology, recogniser.lexicon
+    graphs, problems = [], []
+    lengths = recogniser.model.output_lengths(torch.tensor(dataset.frames, dtype=torch.int64)).tolist()
+    for utterance, length in zip(dataset.utterances, lengths, strict=True):
+        words = utterance.words
+        graph = utterance_graph(words, {word: lexicon.pronunciations(word) for word in words}, topology)
+        graphs.append(graph)
+        if graph.min_frames > length:
+            problems.append(
+                Problem(
+                    f"utterance {utterance.id}: the transcript of {len(words)} words needs {graph.min_frames} frames, "
+                    f"the audio has {length}",
+                    remedy="correct the transcript or remove the utterance",
+                )
+            )
+    if problems:
+        raise InputError(problems)
+    return graphs

@@ -1,0 +1,183 @@
+"""Encoders: features in, one hidden vector per output frame. A TDNN and a Conformer, neither with batch statistics.
+
+Frames beyond an utterance's end are kept at zero in every layer, so that an utterance's output does not depend on what
+it was batched with.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from speechnlp_tl.core.config import StrictModel
+
+
+class EncoderConfig(StrictModel):
+    """Shape of the encoder."""
+
+    kind: Literal["tdnn", "conformer"] = "tdnn"
+    width: int = Field(384, gt=0)
+    layers: int = Field(6, gt=1, description="layers, the subsampling one included")
+    kernel: int = Field(3, gt=0, description="frames a layer looks at (Conformer: width of its convolution)")
+    dilations: list[int] = Field([1], description="dilation of each TDNN layer after the first; the last one repeats")
+    subsampling: int = Field(3, gt=0, description="input frames per output frame")
+    input_kernel: int = Field(7, gt=0, description="input frames the subsampling layer looks at")
+    dropout: float = Field(0.1, ge=0, lt=1)
+    norm: Literal["batch", "layer"] = Field("batch", description="batch: statistics over each process' own micro-batch")
+    heads: int = Field(4, gt=0, description="attention heads (Conformer)")
+
+
+def frame_mask(lengths: Tensor, frames: int) -> Tensor:
+    """(B, T, 1) float: 1 where a frame is real."""
+    return (torch.arange(frames, device=lengths.device) < lengths.unsqueeze(1)).unsqueeze(-1).float()
+
+
+class FrameNorm(nn.Module):
+    """Normalisation of (B, T, D): over D in each frame, or over a micro-batch's real frames in each dimension."""
+
+    def __init__(self, width: int, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.norm = nn.LayerNorm(width) if kind == "layer" else nn.BatchNorm1d(width)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        if self.kind == "layer":
+            return self.norm(hidden)  # type: ignore[no-any-return]
+        real = mask.squeeze(-1).bool()
+        normed = torch.zeros_like(hidden)
+        normed[real] = self.norm(hidden[real])
+        return normed
+
+
+class Subsampling(nn.Module):
+    """One strided convolution from features to hidden vectors: T frames become ceil(T / stride)."""
+
+    def __init__(self, input_dim: int, config: EncoderConfig) -> None:
+        super().__init__()
+        self.stride = config.subsampling
+        self.convolution = nn.Conv1d(
+            input_dim, config.width, config.input_kernel, stride=config.subsampling, padding=config.input_kernel // 2
+        )
+        self.norm = FrameNorm(config.width, config.norm)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        return torch.div(lengths + self.stride - 1, self.stride, rounding_mode="floor")
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        features = features * frame_mask(lengths, features.shape[1])
+        frames = -(-features.shape[1] // self.stride)
+        hidden = self.convolution(features.transpose(1, 2)).transpose(1, 2)[:, :frames]
+        lengths = self.output_lengths(lengths)
+        mask = frame_mask(lengths, frames)
+        return self.dropout(F.relu(self.norm(hidden, mask))) * mask, lengths
+
+
+class TdnnLayer(nn.Module):
+    """Dilated convolution over frames with a residual connection (Waibel et al. 1989; Peddinti et al. 2015)."""
+
+    def __init__(self, config: EncoderConfig, dilation: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(
+            config.width, config.width, config.kernel, dilation=dilation, padding=dilation * (config.kernel // 2)
+        )
+        self.norm = FrameNorm(config.width, config.norm)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        convolved = self.convolution(hidden.transpose(1, 2)).transpose(1, 2)
+        return (hidden + self.dropout(F.relu(self.norm(convolved, mask)))) * mask
+
+
+class ConformerLayer(nn.Module):
+    """Half feed-forward, self-attention, convolution, half feed-forward (Gulati et al. 2020), pre-norm.
+
+    Positions are rotary (Su et al. 2021) instead of the paper's relative encoding: parameter-free and exact for any
+    length. The convolution module normalises each frame (LayerNorm) where the paper uses batch statistics.
+    """
+
+    def __init__(self, config: EncoderConfig, dilation: int = 1) -> None:
+        super().__init__()
+        width = config.width
+        if width % config.heads or (width // config.heads) % 2:
+            raise ValueError(f"width {width} must give every one of {config.heads} attention heads an even share")
+        self.attention_heads = config.heads
+        self.feed_forward = nn.ModuleList([_feed_forward(width, config.dropout) for _ in range(2)])
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attention_output = nn.Linear(width, width)
+        self.convolution_norm = nn.LayerNorm(width)
+        self.gate = nn.Linear(width, 2 * width)
+        self.convolution = nn.Conv1d(width, width, config.kernel, padding=config.kernel // 2, groups=width)
+        self.frame_norm = FrameNorm(width, config.norm)
+        self.convolution_output = nn.Linear(width, width)
+        self.final_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        hidden = hidden + 0.5 * self.feed_forward[0](hidden)
+        hidden = hidden + self.dropout(self._attend(self.attention_norm(hidden), mask))
+        hidden = hidden + self.dropout(self._convolve(self.convolution_norm(hidden), mask))
+        hidden = hidden + 0.5 * self.feed_forward[1](hidden)
+        return self.final_norm(hidden) * mask
+
+    def _attend(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        rows, frames, width = hidden.shape
+        projected = self.query_key_value(hidden).view(rows, frames, 3, self.attention_heads, -1)
+        query, key, value = projected.permute(2, 0, 3, 1, 4)
+        real = mask.squeeze(-1).bool().view(rows, 1, 1, frames)
+        attended = F.scaled_dot_product_attention(_rotate(query), _rotate(key), value, attn_mask=real)
+        return self.attention_output(attended.transpose(1, 2).reshape(rows, frames, width))  # type: ignore[no-any-return]
+
+    def _convolve(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        gated = F.glu(self.gate(hidden), dim=-1) * mask
+        convolved = self.convolution(gated.transpose(1, 2)).transpose(1, 2)
+        return self.convolution_output(F.silu(self.frame_norm(convolved, mask)))  # type: ignore[no-any-return]
+
+
+def _feed_forward(width: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.LayerNorm(width),
+        nn.Linear(width, 4 * width),
+        nn.SiLU(),
+        nn.Dropout(dropout),
+        nn.Linear(4 * width, width),
+        nn.Dropout(dropout),
+    )
+
+
+def _rotate(heads: Tensor) -> Tensor:
+    """Rotary position embedding of (B, H, T, D), D even."""
+    half = heads.shape[-1] // 2
+    frequency = 10000.0 ** (-torch.arange(half, device=heads.device) / half)
+    angle = torch.arange(heads.shape[2], device=heads.device).unsqueeze(1) * frequency
+    cosine, sine = angle.cos().to(heads.dtype), angle.sin().to(heads.dtype)
+    first, second = heads[..., :half], heads[..., half:]
+    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+
+
+class Encoder(nn.Module):
+    """A subsampling layer and a stack of TDNN or Conformer layers."""
+
+    def __init__(self, input_dim: int, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.subsampling = Subsampling(input_dim, config)
+        layer = TdnnLayer if config.kind == "tdnn" else ConformerLayer
+        last = len(config.dilations) - 1
+        self.layers = nn.ModuleList(
+            [layer(config, config.dilations[min(index, last)]) for index in range(config.layers - 1)]
+        )
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """(B, T, F) features and (B,) lengths in; every layer's (B, T', D) output, zero in padding, and lengths out."""
+        hidden, lengths = self.subsampling(features, lengths)
+        mask = frame_mask(lengths, hidden.shape[1])
+        outputs = [hidden]
+        for layer in self.layers:
+            outputs.append(layer(outputs[-1], mask))
+        return outputs, lengths

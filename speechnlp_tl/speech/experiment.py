@@ -1,0 +1,228 @@
+"""Train a recogniser from one YAML file: data, pronunciations, language model, one or two passes, tuning, model folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from speechnlp_tl.atomic import write_text
+from speechnlp_tl.core.config import StrictModel, TrainConfig, dump_config, load_config
+from speechnlp_tl.core.trainer import Trainer, TrainResult
+from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.speech.asr_task import AsrTask
+from speechnlp_tl.speech.data_dir import DataDir, Utterance
+from speechnlp_tl.speech.data_split import split_by_speaker
+from speechnlp_tl.speech.dataset import SpeechDataset
+from speechnlp_tl.speech.decoder import Decoder, tune
+from speechnlp_tl.speech.encoder import EncoderConfig
+from speechnlp_tl.speech.features import AugmentConfig, FeatureConfig
+from speechnlp_tl.speech.lexicon import Lexicon
+from speechnlp_tl.speech.ngram import NgramModel, estimate, read_arpa
+from speechnlp_tl.speech.pronunciation import complete
+from speechnlp_tl.speech.recogniser import DecodeConfig, HmmConfig, Recogniser, RecogniserConfig
+
+RESOLVED = "experiment.yaml"
+
+
+class DataConfig(StrictModel):
+    """What to learn from."""
+
+    train: Path
+    dev: Path | None = None
+    dev_share: float = Field(0.1, ge=0, lt=1, description="speakers held out of `train` where there is no `dev`; 0: none")
+    lexicon: Path | None = None
+    arpa: Path | None = Field(None, description="n-gram model; estimated from the training transcripts when not given")
+    ngram_order: PositiveInt = 2
+    language: str | None = Field(None, description="espeak-ng language of words the lexicon lacks, such as en-us")
+
+
+class SecondPass(StrictModel):
+    """Frame cross-entropy on the first pass' Viterbi alignments."""
+
+    epochs: PositiveInt = 5
+    learning_rate: PositiveFloat = 3e-4
+
+
+class TuneConfig(StrictModel):
+    """Search weights to try on the dev data."""
+
+    lm_scales: list[float] = [0.5, 0.75, 1.0, 1.5, 2.0]
+    insertion_penalties: list[float] = [-2.0, -1.0, 0.0, 1.0, 2.0]
+
+
+class AsrExperiment(StrictModel):
+    """The schema of a training config."""
+
+    kind: Literal["asr"] = "asr"
+    data: DataConfig
+    features: FeatureConfig = FeatureConfig()
+    augment: AugmentConfig = AugmentConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    hmm: HmmConfig = HmmConfig()
+    decode: DecodeConfig = DecodeConfig()
+    tune: TuneConfig | None = TuneConfig()
+    batch_seconds: PositiveFloat = 60.0
+    cache_mb: float = Field(600.0, ge=0, description="memory for computed features")
+    train: TrainConfig
+    second_pass: SecondPass | None = None
+
+
+@dataclass
+class Trained:
+    """What a training run left behind."""
+
+    recogniser: Recogniser
+    model_dir: Path
+    result: TrainResult | None
+    dev_wer: float | None
+
+
+def train(config: AsrExperiment, out: str | Path, quiet: bool = False) -> Trained:
+    """Train, tune and save a recogniser; running it again continues where it stopped.
+
+    Args:
+        config: the experiment.
+        out: experiment folder: resolved config, checkpoints, metrics, and the finished model in `model/`.
+        quiet: no progress bar.
+
+    Raises:
+        InputError: unusable data or config, or an `out` that holds another experiment.
+    """
+    out = Path(out)
+    claim(out, config)
+    model_dir = out / "model"
+    if (model_dir / "config.yaml").is_file():
+        return Trained(Recogniser.load(model_dir), model_dir, None, _saved_wer(out))
+    training, dev = read_data(config.data)
+    recogniser = build(config, training, dev)
+    task = AsrTask(
+        recogniser,
+        training,
+        dev,
+        config.augment,
+        config.batch_seconds,
+        config.train.seed,
+        SpeechDataset(training, config.features, config.augment, config.train.seed, config.cache_mb),
+    )
+    result = Trainer(task, _without_missing_metric(config.train, dev), out, quiet=quiet).fit()
+    if config.second_pass is not None:
+        _second_pass(task, config, out, quiet)
+    recogniser, wer = tuned(recogniser, task.dev, config.tune)
+    recogniser.save(model_dir)
+    if wer is not None:
+        write_text(out / "dev.json", json.dumps({"wer": wer, "decode": recogniser.config.decode.model_dump()}))
+    return Trained(recogniser, model_dir, result, wer)
+
+
+def claim(out: Path, config: StrictModel) -> None:
+    """Make `out` this experiment's folder, or check that it is already.
+
+    Raises:
+        InputError: the folder holds files of something else, or of an experiment with another config.
+    """
+    resolved = dump_config(config)
+    saved = out / RESOLVED
+    if saved.is_file():
+        before = saved.read_text(encoding="utf-8")
+        if before != resolved:
+            changed = sorted(set(resolved.splitlines()) ^ set(before.splitlines()))
+            remedy = "choose another --out, or restore the config: " + "; ".join(line.strip() for line in changed[:6])
+            raise InputError(Problem("holds an experiment with another config", saved, remedy=remedy))
+    elif out.exists() and (not out.is_dir() or any(path.name != ".done" for path in out.iterdir())):
+        raise InputError(Problem("holds something else", out, remedy="choose another --out"))
+    else:
+        write_text(saved, resolved)
+
+
+def read_data(config: DataConfig) -> tuple[list[Utterance], list[Utterance]]:
+    """Training and dev utterances, speakers disjoint where dev is held out of train. All need transcripts."""
+    training = list(DataDir.read(config.train))
+    if config.dev is not None:
+        dev = list(DataDir.read(config.dev))
+    elif config.dev_share:
+        kept, held_out = split_by_speaker(DataDir(training), fraction=config.dev_share)
+        training, dev = list(kept), list(held_out)
+    else:
+        dev = []
+    problems = [
+        Problem(f"utterance {utterance.id} has no transcript", config.train, remedy="add it to text, or remove it")
+        for utterance in [*training, *dev]
+        if utterance.text is None
+    ]
+    if problems:
+        raise InputError(problems)
+    return training, dev
+
+
+def build(config: AsrExperiment, training: Sequence[Utterance], dev: Sequence[Utterance] = ()) -> Recogniser:
+    """A fresh recogniser for the words of the data: lexicon completed, language model read or estimated."""
+    words = sorted({word for utterance in [*training, *dev] for word in utterance.words})
+    lexicon = Lexicon.read(config.data.lexicon) if config.data.lexicon else Lexicon({})
+    lexicon, unknown, _ = complete(lexicon, words, config.data.language)
+    if unknown:
+        remedy = "add them to data.lexicon, or set data.language to let espeak-ng pronounce them"
+        raise InputError(Problem("words without pronunciation: " + " ".join(unknown), config.data.lexicon, remedy=remedy))
+    ngram = language_model(config.data, training, lexicon)
+    recogniser_config = RecogniserConfig(
+        features=config.features,
+        encoder=config.encoder,
+        hmm=config.hmm,
+        decode=config.decode,
+        phones=list(lexicon.phones),
+        language=config.data.language,
+    )
+    torch.manual_seed(config.train.seed)
+    return Recogniser.create(recogniser_config, lexicon, ngram)
+
+
+def language_model(config: DataConfig, training: Sequence[Utterance], lexicon: Lexicon) -> NgramModel:
+    if config.arpa is not None:
+        return read_arpa(config.arpa)
+    return estimate([utterance.words for utterance in training], config.ngram_order, lexicon.words)
+
+
+def tuned(recogniser: Recogniser, dev: SpeechDataset, grid: TuneConfig | None) -> tuple[Recogniser, float | None]:
+    """The recogniser with the search weights that make the fewest errors on `dev`, and its WER there in percent."""
+    if not len(dev):
+        return recogniser, None
+    scores: dict[str, np.ndarray] = dict(recogniser.scores(dev))
+    references = {utterance.id: utterance.words for utterance in dev.utterances}
+    decode = recogniser.config.decode
+    scales = grid.lm_scales if grid else [decode.lm_scale]
+    penalties = grid.insertion_penalties if grid else [decode.insertion_penalty]
+
+    def make_decoder(lm_scale: float, penalty: float) -> Decoder:
+        return recogniser.with_decoding(lm_scale, penalty).decoder
+
+    best = tune(make_decoder, scores, references, scales, penalties)
+    return recogniser.with_decoding(best.lm_scale, best.insertion_penalty), best.wer
+
+
+def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> AsrExperiment:
+    return load_config(path, AsrExperiment, overrides)
+
+
+def _second_pass(task: AsrTask, config: AsrExperiment, out: Path, quiet: bool) -> None:
+    assert config.second_pass is not None
+    task.align()
+    settings = config.train.model_copy(
+        update={"epochs": config.second_pass.epochs, "steps": None, "learning_rate": config.second_pass.learning_rate}
+    )
+    Trainer(task, _without_missing_metric(settings, task.dev.utterances), out / "second_pass", quiet=quiet).fit()
+
+
+def _without_missing_metric(config: TrainConfig, dev: Sequence[Utterance]) -> TrainConfig:
+    """Without dev data nothing can be measured: the last weights are kept."""
+    return config if dev else config.model_copy(update={"metric": None, "patience": None})
+
+
+def _saved_wer(out: Path) -> float | None:
+    path = out / "dev.json"
+    return json.loads(path.read_text(encoding="utf-8"))["wer"] if path.is_file() else None

@@ -1,0 +1,245 @@
+"""A recogniser: acoustic model, features, topology, lexicon and language model that belong together, and their folder.
+
+    config.yaml  model.safetensors  lexicon.txt  tokens.txt  lm.arpa  README.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from speechnlp_tl.atomic import atomic_directory
+from speechnlp_tl.core.config import StrictModel, dump_config, load_config
+from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.speech.acoustic_model import DEFAULT_HEAD, AcousticModel
+from speechnlp_tl.speech.data_dir import Utterance
+from speechnlp_tl.speech.dataset import SpeechDataset
+from speechnlp_tl.speech.decoder import Decoder, Hypothesis
+from speechnlp_tl.speech.encoder import EncoderConfig
+from speechnlp_tl.speech.features import FeatureConfig
+from speechnlp_tl.speech.lexicon import Lexicon
+from speechnlp_tl.speech.ngram import NgramModel, read_arpa
+from speechnlp_tl.speech.topology import SILENCE, Topology
+
+FILES = ("config.yaml", "model.safetensors", "lexicon.txt", "tokens.txt", "lm.arpa")
+
+
+class HmmConfig(StrictModel):
+    """States of the hybrid DNN-HMM and how its posteriors become likelihoods."""
+
+    states_per_phone: int = Field(2, gt=0)
+    silence_states: int = Field(1, gt=0)
+    self_loop: float = Field(0.5, gt=0, lt=1)
+    silence_probability: float = Field(0.5, gt=0, lt=1)
+    prior_scale: float = Field(0.3, ge=0, description="log likelihood = log posterior - prior_scale * log prior")
+    prior_decay: float = Field(0.95, ge=0, lt=1, description="of the running prior, per optimiser step")
+
+
+class DecodeConfig(StrictModel):
+    """Search. The language model's weight and the insertion penalty are chosen on dev data by training."""
+
+    lm_scale: float = Field(1.0, ge=0)
+    insertion_penalty: float = 0.0
+    beam: float = Field(16.0, gt=0)
+    max_active: int = Field(7000, gt=0)
+
+
+class RecogniserConfig(StrictModel):
+    """config.yaml of a model directory."""
+
+    kind: Literal["asr"] = "asr"
+    features: FeatureConfig
+    encoder: EncoderConfig
+    hmm: HmmConfig
+    decode: DecodeConfig
+    phones: list[str]
+    language: str | None = None
+
+
+@dataclass
+class Recogniser:
+    """Everything it takes to turn speech into words."""
+
+    config: RecogniserConfig
+    model: AcousticModel
+    lexicon: Lexicon
+    ngram: NgramModel
+
+    @classmethod
+    def create(cls, config: RecogniserConfig, lexicon: Lexicon, ngram: NgramModel) -> Recogniser:
+        """A recogniser with freshly initialised weights."""
+        pdfs = topology_of(config).num_pdfs
+        return cls(config, AcousticModel(config.features.bins, config.encoder, {DEFAULT_HEAD: pdfs}), lexicon, ngram)
+
+    @property
+    def topology(self) -> Topology:
+        return topology_of(self.config)
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        decode = self.config.decode
+        return Decoder(
+            self.topology,
+            self.lexicon,
+            self.ngram,
+            lm_scale=decode.lm_scale,
+            insertion_penalty=decode.insertion_penalty,
+            beam=decode.beam,
+            max_active=decode.max_active,
+        )
+
+    def with_model(self, model: AcousticModel) -> Recogniser:
+        """The same recogniser around another model; the decoding graph, which does not depend on it, is shared."""
+        other = replace(self, model=model)
+        other.__dict__["decoder"] = self.decoder
+        return other
+
+    def with_decoding(self, lm_scale: float, insertion_penalty: float) -> Recogniser:
+        """The same recogniser (sharing the model) with other search weights."""
+        decode = self.config.decode.model_copy(
+            update={"lm_scale": lm_scale, "insertion_penalty": insertion_penalty}
+        )
+        return replace(self, config=self.config.model_copy(update={"decode": decode}))
+
+    def log_likelihoods(self, log_posteriors: Tensor, head: str = DEFAULT_HEAD) -> Tensor:
+        """Log posteriors (B, T, P) minus the scaled log prior."""
+        prior = self.model.head(head).prior.clamp_min(1e-8).log()
+        return log_posteriors - self.config.hmm.prior_scale * prior
+
+    @torch.no_grad()
+    def scores(self, dataset: SpeechDataset, budget_s: float = 120.0) -> Iterator[tuple[str, np.ndarray]]:
+        """Log-likelihoods (T, P) of each unperturbed row, by utterance id, computed in batches of like length."""
+        device = next(self.model.parameters()).device
+        with evaluating(self.model):
+            for rows in _batches_of_like_length(dataset.frames, budget_s):
+                features = [dataset.plain(row) for row in rows]
+                lengths = torch.tensor([len(item) for item in features])
+                padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
+                output = self.model(padded.to(device), lengths.to(device))
+                scores = self.log_likelihoods(output.logits.float().log_softmax(dim=-1)).cpu().numpy()
+                for row, item, length in zip(rows, scores, output.lengths.tolist(), strict=True):
+                    yield dataset.utterances[row].id, item[:length]
+
+    def transcribe(
+        self, data: SpeechDataset | Sequence[Utterance], allow_pipes: bool = False
+    ) -> dict[str, Hypothesis]:
+        """Decode every utterance, in the order given."""
+        features = self.config.features
+        dataset = data if isinstance(data, SpeechDataset) else SpeechDataset(data, features, allow_pipes=allow_pipes)
+        found = {name: self.decoder.decode(scores) for name, scores in self.scores(dataset)}
+        return {utterance.id: found[utterance.id] for utterance in dataset.utterances}
+
+    def save(self, directory: Path, card: str = "") -> None:
+        """Write a model directory, whole or not at all. Raises InputError when something else is in the place."""
+        with atomic_directory(directory) as folder:
+            self.write_files(folder, card)
+
+    def write_files(self, folder: Path, card: str = "") -> None:
+        """Write the model directory's files into an existing folder."""
+        (folder / "config.yaml").write_text(dump_config(self.config), encoding="utf-8")
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        save_file(weights, folder / "model.safetensors")
+        self.lexicon.write(folder / "lexicon.txt")
+        self.ngram.write_arpa(folder / "lm.arpa")
+        (folder / "tokens.txt").write_text(_token_table(self.topology), encoding="utf-8")
+        (folder / "README.md").write_text(card or _card(self), encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Recogniser:
+        """Read a model directory.
+
+        Raises:
+            InputError: files are missing or damaged, or do not belong together.
+        """
+        directory = Path(directory)
+        missing = [name for name in FILES if not (directory / name).is_file()]
+        if missing:
+            remedy = "name the folder that 'speechnlp-tl train' or 'adapt' wrote"
+            raise InputError([Problem(f"has no {name}, so it is no model", directory, remedy=remedy) for name in missing])
+        config = load_config(directory / "config.yaml", RecogniserConfig)
+        recogniser = cls.create(config, Lexicon.read(directory / "lexicon.txt"), read_arpa(directory / "lm.arpa"))
+        if (directory / "tokens.txt").read_text(encoding="utf-8") != _token_table(recogniser.topology):
+            raise InputError(
+                Problem("does not match config.yaml", directory / "tokens.txt", remedy="copy the model folder again, whole")
+            )
+        recogniser.model.load_state_dict(_checked_weights(directory / "model.safetensors", recogniser.model))
+        recogniser.model.eval()
+        return recogniser
+
+
+def topology_of(config: RecogniserConfig) -> Topology:
+    hmm = config.hmm
+    return Topology(
+        tuple(config.phones), hmm.states_per_phone, hmm.silence_states, hmm.self_loop, hmm.silence_probability
+    )
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Eval mode inside, the mode it had before outside."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _batches_of_like_length(frames: Sequence[int], budget_s: float) -> Iterator[list[int]]:
+    """Longest first, so that memory runs out at the first batch or never."""
+    rows: list[int] = []
+    for row in sorted(range(len(frames)), key=lambda row: -frames[row]):
+        if rows and (len(rows) + 1) * frames[rows[0]] > 100 * budget_s:
+            yield rows
+            rows = []
+        rows.append(row)
+    if rows:
+        yield rows
+
+
+def _checked_weights(path: Path, model: AcousticModel) -> dict[str, Tensor]:
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(Problem(f"is damaged ({error})", path, remedy="copy or train the model again")) from error
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    problems = [
+        Problem(f"tensor {name} is {found.get(name, 'missing')}, config.yaml asks for {expected.get(name, 'none')}", path)
+        for name in sorted(expected.keys() | found.keys())
+        if expected.get(name) != found.get(name)
+    ]
+    if problems:
+        raise InputError(problems)
+    return weights
+
+
+def _token_table(topology: Topology) -> str:
+    """One line a pdf: phone, state, pdf-id."""
+    phones = [SILENCE, *topology.phones]
+    rows = [(phone, state, pdf) for phone in phones for state, pdf in enumerate(topology.pdfs(phone))]
+    return "".join(f"{phone}\t{state}\t{pdf}\n" for phone, state, pdf in rows)
+
+
+def _card(recogniser: Recogniser) -> str:
+    config = recogniser.config
+    parameters = sum(parameter.numel() for parameter in recogniser.model.parameters())
+    return (
+        "# Speech recogniser\n\n"
+        f"Hybrid DNN-HMM written by speechnlp_tl: {config.encoder.kind} encoder of {config.encoder.layers} layers, "
+        f"{parameters / 1e6:.2f} M parameters, {len(config.phones)} phones, {len(recogniser.lexicon)} words, "
+        f"{config.features.rate} Hz.\n\n"
+        "    speechnlp-tl transcribe --model THIS_FOLDER recording.wav\n"
+        "    speechnlp-tl adapt --model THIS_FOLDER --data DATA_DIR --out NEW_FOLDER\n"
+    )

@@ -1,0 +1,91 @@
+"""Choose the strength of adaptation by cross-validation inside the adaptation data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.evaluation.wer import score
+from speechnlp_tl.speech.adaptation import AdaptConfig, adapt, fill_defaults
+from speechnlp_tl.speech.data_dir import Utterance
+from speechnlp_tl.speech.recogniser import Recogniser
+
+STEP_FACTORS = (0.5, 1.0, 2.0)
+RATE_FACTORS = (0.3, 1.0)
+RHOS = (0.25, 0.5, 0.8)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate and its error rate on the folds it was not adapted on, in percent."""
+
+    config: AdaptConfig | None
+    """None is the unadapted model."""
+    wer: float
+
+
+def select(
+    recogniser: Recogniser,
+    utterances: Sequence[Utterance],
+    config: AdaptConfig,
+    folds: int = 4,
+    fisher: Mapping[str, Tensor] | None = None,
+) -> tuple[AdaptConfig | None, list[Trial]]:
+    """Adapt on all folds but one, score the one, for every candidate strength; nothing else is looked at.
+
+    Ties go to the earlier candidate, which changes the model less; the first is not to adapt at all.
+
+    Returns:
+        the best config (None: leave the model alone), and all trials.
+
+    Raises:
+        InputError: fewer than two utterances, or unsupervised adaptation, which has no transcripts to score.
+    """
+    if len(utterances) < 2:
+        raise InputError(Problem("cross-validation needs at least two utterances", remedy="leave --select out"))
+    if config.unsupervised:
+        raise InputError(Problem("cross-validation needs transcripts", remedy="leave --select or --unsupervised out"))
+    count = min(folds, len(utterances))
+    parts = [list(utterances[part::count]) for part in range(count)]
+    trials = [Trial(None, _error(utterances, {"": recogniser}, [("", list(utterances))]))]
+    for candidate in candidates(config, seconds=sum(_seconds(recogniser, utterances))):
+        models, held_out = {}, []
+        for number, part in enumerate(parts):
+            rest = [utterance for other in parts if other is not part for utterance in other]
+            models[str(number)] = adapt(recogniser, rest, candidate, fisher).recogniser
+            held_out.append((str(number), part))
+        trials.append(Trial(candidate, _error(utterances, models, held_out)))
+    return min(trials, key=lambda trial: trial.wer).config, trials
+
+
+def candidates(config: AdaptConfig, seconds: float) -> list[AdaptConfig]:
+    """Strengths around the defaults, weakest first; what the user fixed stays fixed."""
+    default = fill_defaults(config, seconds)
+    steps, rate = default.steps, default.learning_rate
+    assert steps is not None and rate is not None
+    rhos = (default.kld,) if config.kld is not None or "kld" not in default.method_parts else RHOS[::-1]
+    found = [
+        default.model_copy(update={"steps": max(1, round(steps * longer)), "learning_rate": rate * faster, "kld": rho})
+        for rho in rhos
+        for longer in (STEP_FACTORS if config.steps is None else (1.0,))
+        for faster in (RATE_FACTORS if config.learning_rate is None else (1.0,))
+    ]
+    return sorted(found, key=lambda one: (one.steps or 0) * (one.learning_rate or 0.0) * (1.0 - (one.kld or 0.0)))
+
+
+def _seconds(recogniser: Recogniser, utterances: Sequence[Utterance]) -> list[float]:
+    from speechnlp_tl.speech.dataset import SpeechDataset
+
+    return [frames / 100.0 for frames in SpeechDataset(utterances, recogniser.config.features).frames]
+
+
+def _error(
+    utterances: Sequence[Utterance], models: Mapping[str, Recogniser], parts: Sequence[tuple[str, list[Utterance]]]
+) -> float:
+    hypotheses: dict[str, list[str]] = {}
+    for name, part in parts:
+        hypotheses |= {key: found.words for key, found in models[name].transcribe(part).items()}
+    return score({utterance.id: utterance.words for utterance in utterances}, hypotheses).wer

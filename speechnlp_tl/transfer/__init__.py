@@ -1,0 +1,1 @@
+"""How knowledge moves between models. Works on any nn.Module; knows no modality and no corpus."""

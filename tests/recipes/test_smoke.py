@@ -1,0 +1,87 @@
+"""Every recipe runs end to end on made data, without network: tests/recipes.tsv says how and what it must leave behind.
+
+recipes.tsv holds tab-separated columns: the recipe's folder, the arguments of its small run, and the files (below the
+run's own folder, separated by spaces) that must exist afterwards.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+with (ROOT / "tests" / "recipes.tsv").open(encoding="utf-8", newline="") as table:
+    ROWS = list(csv.DictReader(table, delimiter="\t"))
+SECONDS = 300
+"""A recipe promises two minutes on two free cores; the machine that runs the tests may be busy."""
+
+
+def environment() -> dict[str, str]:
+    """No corpora and no way out: a made corpus needs neither."""
+    closed = "http://127.0.0.1:9"  # the discard port: nothing listens there
+    return {key: value for key, value in os.environ.items() if key != "SPEECHNLP_DATA"} | {
+        "PYTHON": sys.executable,
+        "HTTP_PROXY": closed,
+        "HTTPS_PROXY": closed,
+        "http_proxy": closed,
+        "https_proxy": closed,
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
+def run(row: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    script = ROOT / "recipes" / row["recipe"] / "run.sh"
+    places = ["--exp", str(folder / "exp"), "--data", str(folder / "data")]
+    return subprocess.run(
+        [str(script), *shlex.split(row["arguments"]), *places],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=SECONDS,
+    )
+
+
+def test_every_recipe_is_listed_once() -> None:
+    folders = sorted(script.parent.name for script in ROOT.glob("recipes/*/run.sh"))
+    assert folders == sorted({row["recipe"] for row in ROWS}), "recipes/*/run.sh and tests/recipes.tsv differ"
+    runs = [(row["recipe"], row["arguments"]) for row in ROWS]
+    assert len(runs) == len(set(runs))
+    assert all(row["files"].split() for row in ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["recipe"])
+def test_help_needs_nothing(row: dict[str, str], tmp_path: Path) -> None:
+    script = ROOT / "recipes" / row["recipe"] / "run.sh"
+    done = subprocess.run([str(script), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert "--corpus" in done.stdout
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['recipe']} {row['arguments']}")
+def test_recipe_runs_end_to_end_and_then_has_nothing_left_to_do(row: dict[str, str], tmp_path: Path) -> None:
+    done = run(row, tmp_path)
+    assert done.returncode == 0, done.stdout[-5000:]
+    if "synthetic" in row["arguments"]:
+        assert "note: --corpus synthetic is made data" in done.stdout
+    (folder,) = [path for path in (tmp_path / "exp" / row["recipe"]).iterdir() if path.is_dir()]
+    missing = [name for name in row["files"].split() if not (folder / name).is_file()]
+    assert not missing, f"{missing} missing among {sorted(str(p.relative_to(folder)) for p in folder.rglob('*'))}"
+    if (folder / "results.json").is_file():
+        records = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        assert records
+        made = {bool(record.get("synthetic")) for record in records}
+        assert made == {"synthetic" in row["arguments"]}, "results.json must say which numbers come from made data"
+
+    again = run(row, tmp_path)
+    assert again.returncode == 0, again.stdout[-5000:]
+    repeated = [line for line in again.stdout.splitlines() if line.startswith("stage ") and "done already" not in line]
+    assert not repeated, repeated
