@@ -43,6 +43,7 @@ def unpack(archive: Path, folder: Path, *, largest: int = LARGEST_BYTES, most: i
                     problems.append(Problem(f"member {member.name!r} {reason}", file=archive, remedy=_SUSPICIOUS))
                 elif not problems:  # after the first problem the rest is only looked at
                     _extract(tar, member, folder)
+            _read_to_end(tar, largest - total)
     except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
         raise _damaged(archive, str(error)) from error
     except OSError as error:
@@ -83,6 +84,13 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> Non
     assert source is not None
     with source, target.open("xb") as file:
         shutil.copyfileobj(source, file, 1 << 20)
+
+
+def _read_to_end(tar: tarfile.TarFile, most: int) -> None:
+    """Read what follows the last member, so that the decompressor compares its checksum with what came out."""
+    stream = tar.fileobj
+    while stream is not None and most >= 0 and (chunk := stream.read(1 << 20)):
+        most -= len(chunk)
 
 
 def _damaged(archive: Path, reason: str) -> InputError:

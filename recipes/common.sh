@@ -14,9 +14,10 @@
 #   stage 1 "prepare the data" -- python local/prepare.py --corpus "$corpus" --out "$data"
 #   stage 2 "train the source model" "$data/train" "$data/dev" -- speechnlp-tl train "$conf" --out "$exp/source"
 #
-# Lines `name=default  # what it is` above the source line declare the options: lm_weight=1 is --lm-weight 1. A default of
-# true or false makes a switch: --fast, or --fast false. Every recipe also has the options declared below. A relative
-# --exp, --data or --*-dir starts from the caller's folder; a relative --conf from the recipe's folder, then the caller's.
+# Lines `name=default  # what it is` above the source line declare the options: lm_weight=1 is --lm-weight 1. A default
+# of true or false makes a switch: --fast, or --fast false. Every recipe also has the options declared below. A relative
+# --exp, --data or --*-dir starts from the caller's folder; a relative --conf from the recipe's folder, else from the
+# caller's.
 #
 # What run.sh finds set afterwards: $exp and $data, this run's own folders (absolute, <root>/<recipe>/<name>); $recipe,
 # $name and $root (the repository). It stands in the recipe's folder, so conf/ and local/ are named as they are.
@@ -24,8 +25,9 @@
 #
 #   stage NUMBER TITLE INPUT... -- COMMAND ARGUMENT...
 #
-# runs COMMAND unless its marker $exp/.done/NUMBER-TITLE says that it finished with the same command line, the same INPUT
-# files and folders, the same configs and scripts on its command line and the same package version (done_marker.py).
+# runs COMMAND unless its marker $exp/.done/NUMBER-TITLE says that it finished with the same command line, the same
+# INPUT files and folders, the same configs and scripts on its command line and the same package version
+# (done_marker.py).
 # Several stages may share a number; their titles differ.
 
 set -euo pipefail

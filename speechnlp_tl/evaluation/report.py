@@ -127,15 +127,29 @@ def _bars(experiments: Sequence[Experiment]) -> str:
 def _results(experiments: Sequence[Experiment]) -> str:
     """All records, by corpus and kind: a synthetic result never stands in the table of real ones."""
     groups: dict[tuple[str, str, bool], list[Record]] = {}
-    for experiment in experiments:
-        for record in experiment.records:
-            groups.setdefault((record.recipe, record.corpus, record.synthetic), []).append(record)
+    for record in _merged(experiments):
+        groups.setdefault((record.recipe, record.corpus, record.synthetic), []).append(record)
     parts = ["<h2>Results</h2>"] if groups else []
     for (recipe, corpus, synthetic), records in sorted(groups.items()):
         mark = ' <span class="made">synthetic data</span>' if synthetic else ""
         parts += [f"<h3>{escape(recipe)}: {escape(corpus)}{mark}</h3>", _record_table(records)]
         parts += [_curve(records, metric) for metric in sorted({record.metric for record in records})]
     return "\n".join(part for part in parts if part)
+
+
+def _merged(experiments: Sequence[Experiment]) -> list[Record]:
+    """Each record once. Where experiments disagree about the same thing, each names its own after itself."""
+    values: dict[tuple[object, ...], set[Record]] = {}
+    for experiment in experiments:
+        for record in experiment.records:
+            values.setdefault(record.key, set()).add(record)
+    merged = []
+    for experiment in experiments:
+        for record in experiment.records:
+            disputed = len(values[record.key]) > 1
+            name = f"{record.system} ({experiment.name})" if disputed else record.system
+            merged.append(record.model_copy(update={"system": name}))
+    return list(dict.fromkeys(merged))
 
 
 def _record_table(records: Sequence[Record]) -> str:

@@ -5,6 +5,10 @@ too narrow for the question asked here: how would the error rate be for other sp
 instead, with all their utterances. Where there is only one speaker (or none named), utterances are resampled, the
 answer then holds for that speaker only, and the result's `unit` says so.
 
+Few speakers are few draws: a nominal 95 % percentile interval covered the truth in 86 % of simulated test sets with 6
+speakers, 90 % with 10, 93 % with 20 (`simulate` in tests/evaluation/test_significance.py, 1000 test sets each). The
+permutation p-value has no such weakness.
+
 Sources: M. Bisani, H. Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004
 (the interval and its paired form); P. Koehn, "Statistical significance tests for machine translation evaluation",
 EMNLP 2004 (paired bootstrap); Z. Liu, F. Peng, "Statistical testing on ASR performance via blockwise bootstrap",

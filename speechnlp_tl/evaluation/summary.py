@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.sclite import display_width
 from speechnlp_tl.evaluation.significance import Comparison, Interval, compare, wer_interval
 from speechnlp_tl.evaluation.wer import Counts, Score, Unit, score
@@ -129,8 +130,11 @@ def summarise(
     """Score `hypothesis` and, when given, compare it with `baseline`, the hypotheses of another system.
 
     Raises:
-        InputError: see `wer.score`.
+        InputError: see `wer.score`; unknown utterances of the baseline are listed, too.
     """
+    if unknown := sorted(set(baseline or ()) - set(reference)):
+        remedy = "compare with what was recognised on the same test set"
+        raise InputError([Problem(f"the baseline's {name} is not in the reference", remedy=remedy) for name in unknown])
     word = score(reference, hypothesis, speakers, "word")
     char = score(reference, hypothesis, speakers, "char")
     comparisons: list[Comparison | None] = [None, None]

@@ -207,7 +207,8 @@ def import_hf(
     Audio inside the data set is written to `out/audio` as 16-bit wav; audio files on disk stay where they are.
 
     Args:
-        dataset: a name for `datasets.load_dataset` (a hub id or a local folder), or a folder of `save_to_disk`.
+        dataset: a name for `datasets.load_dataset` (a hub id or a local folder of parquet or similar files), or a
+            folder of `save_to_disk`.
         out: the data directory to write.
         split: the split, such as `train` or `train[:100]`.
         name: the data set's configuration, when it has several.
@@ -349,9 +350,16 @@ def _load_dataset(dataset: str, split: str, name: str | None) -> Any:
         if (folder / "state.json").is_file():
             return datasets.load_from_disk(dataset)
         return datasets.load_dataset(dataset, name, split=split)
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).strip().split("\n")[0]
+    except (OSError, ValueError, RuntimeError, ImportError, datasets.exceptions.DatasetsError) as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = str(cause).strip().split("\n")[0]
         remedy = "check the name, the split and, for data sets of the hub, the network"
+        if "torchcodec" in str(cause):
+            # The library needs it to build a data set from loose audio files, even when nothing is decoded.
+            reason = "'datasets' builds data sets of loose audio files only when torchcodec is installed"
+            remedy = "import the folder's table with 'speechnlp-tl data import-tsv metadata.csv', or install torchcodec"
         raise InputError(Problem(f"cannot be loaded: {reason}", file=dataset, remedy=remedy)) from error
 
 

@@ -43,7 +43,8 @@ def build_graph(
     log_no_silence, log 1/n for a word of n pronunciations, lm_scale times the language model's log probability, minus
     insertion_penalty for each word. A word is in the graph when lexicon and language model both have it; n-grams of
     other words are left out, and their probability is not given to anybody else. Back-off is an epsilon arc, so a path
-    may take the back-off of an n-gram that is explicit; in interpolated models (`ngram.estimate`) that is never better.
+    may take it where an n-gram is explicit, as in all such graphs. In interpolated uni- and bigram models
+    (`ngram.estimate`) that is never better, so scores are exact; from trigrams on a path may gain by forgetting early.
 
     Raises:
         InputError: lexicon and language model have no word in common, the topology lacks a phone, or lm_scale is
@@ -194,17 +195,18 @@ def _model_arcs(topology: Topology, labels: _Labels) -> Iterator[str]:
     The last states of all phones are joined with the first states of all phones directly, without epsilons: in the
     composed graph every state then has one pdf, whose self-loop it carries.
     """
+    start, free = 0, 1
     first = {}
-    free = 1
     for phone in labels.phones:
         first[phone] = free
         free += len(topology.pdfs(phone))
     last = {phone: first[phone] + len(topology.pdfs(phone)) - 1 for phone in labels.phones}
-    for state in (0, *last.values()):
+    for state in (start, *last.values()):
         for phone in labels.phones:
             yield _arc(state, first[phone], topology.pdfs(phone)[0] + 1, labels.phone[phone], topology.log_leave)
         for label in labels.epsilon_phones:
-            yield _arc(state, state, 0, label, 0.0)
+            # to the state without self-loop: a frame more, before or after the symbol, would be one path twice
+            yield _arc(state, start, 0, label, 0.0)
         yield f"{state} 0"
     for phone in labels.phones:
         for offset, pdf in enumerate(topology.pdfs(phone)):

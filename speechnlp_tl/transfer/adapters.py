@@ -62,7 +62,8 @@ def attach(model: nn.Module, method: AdapterMethod | str, **options: Any) -> Ada
     """Give `model` an adapter that changes nothing until it is trained, and freeze everything but adapters.
 
     Running statistics of normalisation layers are frozen with the base. Adapters of different kinds compose: LIN
-    before the layer, LoRA beside it, LHUC on the result.
+    before the layer, LoRA beside it, LHUC on the result. Outputs are bit for bit those of
+    the frozen base; of the base before it was frozen, up to torch's rounding, which depends on what needs a gradient.
 
     Args:
         method: an `LHUC(...)`, `LIN(...)` or `LoRA(...)`, or a kind ("lhuc", "lin", "lora") with its options.
@@ -168,7 +169,7 @@ def _freeze_base(model: nn.Module) -> None:
     model.adapter_base = BaseRecord(  # type: ignore[assignment]
         adapters=[],
         trainable=[name for name, parameter in parameters.items() if parameter.requires_grad],
-        held=hold_statistics(model),
+        held=hold_statistics(model, owner="adapters"),
         # not only normalisation layers keep running values: an acoustic model's prior follows the data too
         buffers={n: v.clone() for n, v in state.items() if n not in parameters and isinstance(v, Tensor)},
     )
@@ -180,7 +181,7 @@ def _release_base(model: nn.Module) -> None:
     record = _record(model)
     for name, parameter in model.named_parameters(remove_duplicate=False):
         parameter.requires_grad_(name in record.trainable)
-    release_statistics(model, record.held)
+    release_statistics(model, record.held, owner="adapters")
     del model.adapter_base
 
 

@@ -8,42 +8,56 @@ the source model's statistics.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 
-def hold_statistics(model: nn.Module, names: Iterable[str] | None = None) -> list[str]:
-    """Hold the layers of `model` that keep running statistics (those in `names`, or all). Returns the newly held."""
+@dataclass(frozen=True)
+class StayInEval:
+    """A forward pre-hook that holds its module for `owner`. Equal by value, so that deep copies know each other."""
+
+    owner: str
+
+    def __call__(self, module: nn.Module, inputs: Any) -> None:
+        module.training = False
+
+
+def hold_statistics(model: nn.Module, names: Iterable[str] | None = None, owner: str = "caller") -> list[str]:
+    """Hold the layers of `model` that keep running statistics: those in `names`, or all.
+
+    Owners hold independently: a layer is released when all that held it have let go.
+
+    Returns:
+        names of the layers that this owner did not hold before.
+    """
     wanted = None if names is None else set(names)
     held = []
     for name, module in model.named_modules():
         tracks = isinstance(module, _NormBase) and module.track_running_stats
-        if tracks and (wanted is None or name in wanted) and not _is_held(module):
-            module.register_forward_pre_hook(_stay_in_eval)
-            module.eval()
+        if tracks and (wanted is None or name in wanted) and StayInEval(owner) not in _holds(module):
+            module.register_forward_pre_hook(StayInEval(owner))
+            module.training = False
             held.append(name)
     return held
 
 
-def release_statistics(model: nn.Module, names: Iterable[str]) -> None:
-    """Let the named layers follow the model's mode again."""
-    for name in names:
-        module = model.get_submodule(name)
-        remove_hook(module._forward_pre_hooks, _stay_in_eval)
-        module.train(model.training)
+def release_statistics(model: nn.Module, names: Iterable[str] | None = None, owner: str = "caller") -> None:
+    """Let go of the named layers, or of all that this owner holds. With no owner left they follow the model's mode."""
+    wanted = None if names is None else set(names)
+    for name, module in model.named_modules():
+        if StayInEval(owner) in _holds(module) and (wanted is None or name in wanted):
+            remove_hook(module._forward_pre_hooks, StayInEval(owner))
+            module.training = model.training and not _holds(module)
 
 
-def remove_hook(hooks: Any, function: object) -> None:
-    """Take `function` out of a module's hooks. Handles do not survive a deep copy of the module; this does."""
-    for key in [key for key, hook in hooks.items() if hook is function]:
+def remove_hook(hooks: Any, hook: object) -> None:
+    """Take `hook` out of a module's hooks. Handles do not survive a deep copy of the module; this does."""
+    for key in [key for key, present in hooks.items() if present == hook]:
         del hooks[key]
 
 
-def _is_held(module: nn.Module) -> bool:
-    return any(hook is _stay_in_eval for hook in module._forward_pre_hooks.values())
-
-
-def _stay_in_eval(module: nn.Module, inputs: Any) -> None:
-    module.training = False
+def _holds(module: nn.Module) -> list[StayInEval]:
+    return [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, StayInEval)]

@@ -17,7 +17,7 @@ from speechnlp_tl.errors import InputError, Problem
 
 
 class KLD(Term):
-    """Stay close to the source model's posteriors: KL-divergence regularised adaptation (Yu et al. 2013, eq. 5-8).
+    """Stay close to the source model's posteriors: KL-divergence regularised adaptation (Yu et al. 2013).
 
     With targets interpolated as p' = (1 - rho) p + rho p_source, the cross-entropy to p' is
 

@@ -29,7 +29,7 @@ def estimate_fisher(
         F_i = 1/U * sum over rows and draws of (d/dw_i sum over the row's real units of log p(y_u | x))^2 / draws
 
     U is the number of real units (frames, tokens, documents). With `samples="model"` every y_u is drawn from the
-    model's own posteriors, which makes F the Fisher information itself (Martens 2014, sec. 5): draws of different
+    model's own posteriors, which makes F the Fisher information itself (Martens 2014): draws of different
     units are independent and the score has mean zero, so the square of a row's sum is an unbiased estimate of the sum
     of its units' squares. With `samples="labels"` the row's task loss takes the place of the log-likelihood: the
     empirical Fisher. Gradients are exact gradients of single rows, never of a batch's mean, whose square would be too

@@ -20,7 +20,7 @@ from speechnlp_tl.transfer.batch_statistics import remove_hook
 
 
 class Amplitudes(nn.Module):
-    """h' = 2 sigmoid(r) * h for each unit (eq. 2-3). r = 0 at the start, which multiplies by exactly 1.
+    """h' = 2 sigmoid(r) * h for each unit. r = 0 at the start, which multiplies by exactly 1.
 
     Args:
         units: number of hidden units.

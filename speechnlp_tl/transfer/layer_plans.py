@@ -97,7 +97,7 @@ def enter_phase(model: nn.Module, phase: Phase) -> None:
 
 
 def yosinski(kind: Kind, n: int) -> LayerPlan:
-    """The transfer experiments of Yosinski et al. 2014, sec. 3, on a model with N layers, 1 <= n < N.
+    """The transfer experiments of Yosinski et al. 2014, on a model with N layers, 1 <= n < N.
 
     AnB: the first n layers are copied from a model of task A and frozen, the rest is random and trained on task B; what
     it loses against a plain model of B is the price of the n layers being specific to A, plus that of broken

@@ -173,13 +173,8 @@ def set_frozen(model: nn.Module, tensors: Iterable[str]) -> None:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name not in frozen)
     suffix = ".running_mean"
-    normalisations = {name for name, _ in model.named_modules()}
-    release_statistics(model, [name for name in normalisations if _tracks(model, name)])
-    hold_statistics(model, [name.removesuffix(suffix) for name in frozen if name.endswith(suffix)])
-
-
-def _tracks(model: nn.Module, name: str) -> bool:
-    return isinstance(getattr(model.get_submodule(name), "running_mean", None), Tensor)
+    release_statistics(model, owner="frozen layers")
+    hold_statistics(model, [n.removesuffix(suffix) for n in frozen if n.endswith(suffix)], owner="frozen layers")
 
 
 def freeze(model: nn.Module, names: Sequence[str]) -> list[str]:

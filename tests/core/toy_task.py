@@ -1,17 +1,21 @@
-"""A task small enough to train in milliseconds and with everything that makes training hard to resume: sequences of
-unequal length, padding, dropout. Run as a script it trains as a JSON file says, for the tests that kill it."""
+"""A task small enough to train in milliseconds, with all that makes training hard to resume and to split: sequences
+of unequal length, padding, dropout, a running buffer. As a script it trains as a JSON file says, for the tests that
+kill it or start several."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 import time
-from dataclasses import dataclass, replace
+import traceback
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from speechnlp_tl.core.batching import batches_by_cost
@@ -141,26 +145,41 @@ class Penalty(Term):
         return (self._model[0].output.weight - self.target).square().sum()
 
 
-def main(path: str) -> None:
-    """Train as the JSON file at `path` says and write the weights beside it."""
+def run_plan(path: str) -> None:
+    """Train as each job of the JSON file at `path` says; the first process writes the weights."""
     torch.set_num_threads(1)
-    plan = json.loads(Path(path).read_text(encoding="utf-8"))
-    for job in plan:
+    for job in json.loads(Path(path).read_text(encoding="utf-8")):
         task = FrameTask(**job["task"])
+        task.bad = set(job.get("bad", ()))
         terms = [Small(0.1), Penalty(task.model, 0.01)] if job.get("terms") else []
-        try:
-            result = Trainer(task, TrainConfig(**job["train"]), job.get("directory"), terms, quiet=True).fit()
-        except KeyboardInterrupt as interrupt:
-            print(f"interrupted: {interrupt}", flush=True)
-            sys.exit(130)
-        from safetensors.torch import save_file
+        result = Trainer(task, TrainConfig(**job["train"]), job.get("directory"), terms, quiet=True).fit()
+        if os.environ.get("RANK", "0") == "0":
+            weights = dict(task.model.state_dict())
+            weights |= {f"term.{name}": p.detach() for term in terms for name, p in term.named_parameters()}
+            save_file(weights, job["weights"])
+            Path(job["weights"]).with_suffix(".json").write_text(json.dumps(asdict(result)), encoding="utf-8")
 
-        if int(__import__("os").environ.get("RANK", "0")) == 0:
-            named = dict(task.model.state_dict())
-            named.update({f"term.{n}": p.detach() for term in terms for n, p in term.named_parameters()})
-            save_file(named, job["weights"])
-            print(json.dumps({"steps": result.steps, "stopped": result.stopped, "best": result.best}), flush=True)
+
+def serve() -> None:
+    """For each path on standard input run that plan in a forked process, and print its process id and its end.
+
+    PyTorch is imported once, so that the tests can start and kill many runs quickly.
+    """
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            try:
+                run_plan(line.strip())
+                os._exit(0)
+            except KeyboardInterrupt as stop:
+                print(f"interrupted: {stop}", file=sys.stderr, flush=True)
+                os._exit(130)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    serve() if sys.argv[1] == "--serve" else run_plan(sys.argv[1])

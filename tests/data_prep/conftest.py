@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,17 @@ def real_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path(data)
 
 
-def write_sound(path: Path, seconds: float, rate: int, seed: int = 0, format: str = "WAV") -> np.ndarray:
-    """Noise of a speech-like level; returns its samples (n,), int16."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    samples = (np.random.default_rng(seed).standard_normal(round(seconds * rate)) * 2000).astype(np.int16)
-    soundfile.write(path, samples, rate, subtype="PCM_16", format=format)
-    return samples
+WriteSound = Callable[..., np.ndarray]
+
+
+@pytest.fixture
+def write_sound() -> WriteSound:
+    """A function that writes noise of a speech-like level and returns its samples (n,), int16."""
+
+    def write(path: Path, seconds: float, rate: int, seed: int = 0, format: str = "WAV") -> np.ndarray:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        samples = (np.random.default_rng(seed).standard_normal(round(seconds * rate)) * 2000).astype(np.int16)
+        soundfile.write(path, samples, rate, subtype="PCM_16", format=format)
+        return samples
+
+    return write

@@ -50,7 +50,7 @@ def test_files_come_out_as_they_went_in(tmp_path: Path, folder: Path) -> None:
     [
         ("../evil", b"x"),
         ("top/../../evil", b"x"),
-        ("/tmp/evil", b"x"),
+        ("/absolute/evil", b"x"),
         ("top\\..\\..\\evil", b"x"),
         ("C:/evil", b"x"),
         special("top/link", tarfile.SYMTYPE, "/etc/passwd"),

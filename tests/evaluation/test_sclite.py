@@ -1,8 +1,8 @@
 from speechnlp_tl.evaluation.sclite import display_width, sclite_text
 from speechnlp_tl.evaluation.wer import score
 
-REFERENCE = {"f01-1": "the cat sat".split(), "m01-1": "你好 yes".split(), "m01-2": ["no"]}
-HYPOTHESIS = {"f01-1": "the hat sat on".split(), "m01-1": ["你好"]}
+REFERENCE = {"f01-1": ["the", "cat", "sat"], "m01-1": ["你好", "yes"], "m01-2": ["no"]}
+HYPOTHESIS = {"f01-1": ["the", "hat", "sat", "on"], "m01-1": ["你好"]}
 SPEAKERS = {"f01-1": "f01", "m01-1": "m01", "m01-2": "m01"}
 
 

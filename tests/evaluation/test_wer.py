@@ -78,7 +78,7 @@ def test_alignment_restores_both_sides_and_accounts_for_every_error(pair):
 
 
 def test_each_kind_of_error_is_counted_as_itself():
-    result = score({"u": "the cat sat on".split()}, {"u": "the hat sat on it".split()})
+    result = score({"u": ["the", "cat", "sat", "on"]}, {"u": ["the", "hat", "sat", "on", "it"]})
     assert result.counts == Counts(words=4, substitutions=1, deletions=0, insertions=1)
     assert result.wer == 50.0
     assert score({"u": ["a", "b"]}, {"u": ["b"]}).counts == Counts(2, deletions=1)

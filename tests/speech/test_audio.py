@@ -89,7 +89,9 @@ def test_missing_and_empty_files(tmp_path: Path) -> None:
     assert code_of(tmp_path / "header.wav") == "empty"
 
 
-@pytest.mark.parametrize("content", [b"not audio at all" * 50, b"RIFF", b"NIST_1A\n", b"NIST_1A\n   xyz\n", b"\0" * 300])
+@pytest.mark.parametrize(
+    "content", [b"not audio at all" * 50, b"RIFF", b"NIST_1A\n", b"NIST_1A\n   xyz\n", b"\0" * 300]
+)
 def test_what_is_not_audio(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "text.wav").write_bytes(content)
     assert code_of(tmp_path / "text.wav") in ("format", "truncated")

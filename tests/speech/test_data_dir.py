@@ -47,7 +47,9 @@ def test_what_is_written_is_read_back(tmp_path: Path, data: DataDir) -> None:
 
 
 names = st.text(string.ascii_letters + string.digits + "_-äßéЖ語😀", min_size=1, max_size=6)
-texts = st.lists(st.text(string.ascii_letters + "'äéЖ語😀", min_size=1, max_size=5), min_size=1, max_size=4).map(" ".join)
+texts = st.lists(st.text(string.ascii_letters + "'äéЖ語😀", min_size=1, max_size=5), min_size=1, max_size=4).map(
+    " ".join
+)
 times = st.floats(0, 1e5, allow_nan=False).map(lambda x: round(x, 4))
 
 
@@ -98,7 +100,7 @@ def test_all_problems_are_listed_with_file_and_line(tmp_path: Path, data: DataDi
     data.write(d)
     (d / "text").write_text("b-2 zwei\na-1 one\nc-1 extra\n")
     (d / "utt2spk").write_text("a-1 a\nb-10 b\nb-2 b\nb-2 c\n")
-    os.unlink(tmp_path / "audio/1.wav")
+    (tmp_path / "audio/1.wav").unlink()
     with pytest.raises(InputError) as caught:
         DataDir.read(d)
     message = str(caught.value)

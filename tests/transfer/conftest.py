@@ -1,4 +1,4 @@
-"""A small planted adaptation problem: classes seen through many speakers' offsets, one new speaker, one noisy sample."""
+"""A small planted adaptation problem: many speakers to train on, and one noisy sample of a new one."""
 
 from __future__ import annotations
 

@@ -74,9 +74,15 @@ def test_positions_of_padding_do_not_count():
         return Step(torch.zeros(()), model(features), mask)
 
     mask = torch.tensor([[True, True, False], [True, True, True]])
-    features = torch.cat([x, torch.full((1, WIDTH), 1e6, dtype=torch.float64)])
-    padded = features[[0, 1, 5, 2, 3, 4]].reshape(2, 3, WIDTH)
-    fisher = estimate_fisher(sequences, model, [(padded, mask)], draws=600)
+
+    def padded(value):
+        features = torch.cat([x, torch.full((1, WIDTH), value, dtype=torch.float64)])
+        return features[[0, 1, 5, 2, 3, 4]].reshape(2, 3, WIDTH)
+
+    fisher = estimate_fisher(sequences, model, [(padded(1.0), mask)], draws=600)
+    other = estimate_fisher(sequences, model, [(padded(-1.0), mask)], draws=600)
+    for name in fisher:
+        torch.testing.assert_close(fisher[name], other[name], rtol=1e-12, atol=0)
     # units of one row are drawn independently, so the row's square estimates the sum of its units'
     for name, expected in closed_form(model, x).items():
         torch.testing.assert_close(fisher[name], expected, rtol=0.3, atol=0.04)
