@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from speechnlp_tl.errors import InputError, Problem
@@ -19,16 +20,17 @@ def atomic_file(target: str | Path) -> Iterator[Path]:
         InputError: the disk is full or the folder cannot be written; `target` is left as it was.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _sync(temporary)
         os.replace(temporary, target)
     except OSError as error:
         raise _explain(error, target) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 @contextmanager
@@ -73,10 +75,12 @@ def _sync(path: Path) -> None:
 
 
 def _explain(error: OSError, target: Path) -> InputError:
+    # a file of a directory that has not got its name yet: the user knows it by the name it would have
+    named = [re.sub(r"^\.(.+)\.\d+\.tmp$", r"\1", part) for part in target.parts]
     return InputError(
         Problem(
             f"cannot be written: {error.strerror or error}",
-            file=target,
+            file=Path(*named),
             remedy="nothing was changed; free space or check the folder's permissions, then run the command again",
         )
     )

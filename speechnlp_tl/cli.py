@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from speechnlp_tl.commands.adapt import adapt
 from speechnlp_tl.commands.data import app as data
@@ -16,7 +18,25 @@ from speechnlp_tl.commands.train import train
 from speechnlp_tl.commands.transcribe import transcribe
 from speechnlp_tl.errors import InputError
 
+
+
+class Verbs(TyperGroup):
+    """The verbs, with exit codes of our own where typer's say nothing: 130 when interrupted, 141 for a closed pipe."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("interrupted; run the same command again to go on where it stopped", file=sys.stderr)
+            sys.exit(130)
+        except BrokenPipeError:
+            # the reader of our output (head, less) has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+
+
 app = typer.Typer(
+    cls=Verbs,
     help="Adapt speech models to a new speaker, language or domain.",
     no_args_is_help=True,
     add_completion=False,
@@ -28,7 +48,7 @@ for verb in (train, adapt, merge, transcribe, score, report):
 
 
 def main() -> None:
-    """Run a verb. Exit code 0 when all of it worked, 2 for bad usage or input, 130 when interrupted."""
+    """Run a verb. Exit code 0 when all of it worked, 2 for bad usage or input. `--debug` shows where it came from."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
@@ -39,13 +59,6 @@ def main() -> None:
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on where it stopped", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # the reader of our output (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
 
 
 if __name__ == "__main__":

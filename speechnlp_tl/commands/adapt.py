@@ -28,6 +28,7 @@ def adapt(
     source_data: Annotated[
         Path | None, typer.Option(help="Speech of the old speakers: measure forgetting, and importance for ewc.")
     ] = None,
+    resample: Annotated[bool, typer.Option("--resample", help="Convert audio of other sampling rates.")] = False,
     allow_pipes: Annotated[bool, typer.Option("--allow-pipes", help="Run commands that stand in wav.scp.")] = False,
 ) -> None:
     """Adapt a recogniser to a new speaker from as little as one utterance.
@@ -40,8 +41,8 @@ def adapt(
     overrides = [*(set_ or ()), *(["unsupervised=true"] if unsupervised else [])]
     if method != "auto":
         overrides.append(f"method={method}")
-    run = AdaptationRun.prepare(model, data, out, config, overrides, allow_pipes)
-    for line in run.adapt(select, source_data):
+    run = AdaptationRun.prepare(model, data, out, config, overrides, test_data, source_data, resample, allow_pipes)
+    for line in run.adapt(select):
         typer.echo(line)
-    for line in run.measure(test_data, source_data):
+    for line in run.measure():
         typer.echo(line)

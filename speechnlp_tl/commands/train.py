@@ -13,6 +13,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Experiment folder; one with checkpoints is continued.")],
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override: key=value, such as train.seed=1.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    allow_pipes: Annotated[bool, typer.Option("--allow-pipes", help="Run commands that stand in wav.scp.")] = False,
 ) -> None:
     """Train a recogniser; run it again after an interruption and it goes on where it stopped.
 
@@ -21,7 +22,9 @@ def train(
     from speechnlp_tl.speech.experiment import load_experiment
     from speechnlp_tl.speech.experiment import train as run
 
-    trained = run(load_experiment(config, set_ or ()), out, quiet=quiet)
+    trained = run(load_experiment(config, set_ or ()), out, quiet, allow_pipes)
+    if not trained.main:
+        return
     if trained.result is None:
         typer.echo(f"{trained.model_dir}: finished already")
     else:

@@ -15,21 +15,25 @@ def transcribe(
     out: Annotated[Path | None, typer.Option(help="Kaldi text file to write; printed when not given.")] = None,
     base: Annotated[Path | None, typer.Option(help="Base model of an adapter that was moved.")] = None,
     confidence: Annotated[bool, typer.Option("--confidence", help="Print each utterance's confidence, 0 to 1.")] = False,
+    resample: Annotated[bool, typer.Option("--resample", help="Convert audio of other sampling rates.")] = False,
     allow_pipes: Annotated[bool, typer.Option("--allow-pipes", help="Run commands that stand in wav.scp.")] = False,
 ) -> None:
     """Recognise recordings, or the utterances of a data directory."""
     from speechnlp_tl.atomic import write_text
-    from speechnlp_tl.errors import InputError
+    from speechnlp_tl.errors import InputError, Problem
+    from speechnlp_tl.speech.audio_check import check_audio
     from speechnlp_tl.speech.data_dir import DataDir, Utterance
     from speechnlp_tl.speech.models import load_recogniser
 
     if (data is None) == (not audio):
-        raise InputError("give either recordings or --data")
+        raise InputError(Problem("give either recordings or --data", remedy="see speechnlp-tl transcribe --help"))
     recogniser = load_recogniser(model, base)
+    recogniser = recogniser.resampling() if resample else recogniser
     if data is not None:
         utterances = list(DataDir.read(data, allow_pipes))
     else:
         utterances = [Utterance(str(path), "unknown", str(path)) for path in audio or []]
+    check_audio(utterances, recogniser.config.features)
     found = recogniser.transcribe(utterances, allow_pipes=allow_pipes)
     lines = []
     for name, hypothesis in found.items():

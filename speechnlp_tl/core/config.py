@@ -246,7 +246,7 @@ def _known_keys(schema: type[BaseModel], place: Place) -> set[str]:
         fields = [model.model_fields[str(key)] for model in models if str(key) in model.model_fields]
         if fields:
             models = [inner for field in fields for inner in _models_in(field.annotation)]
-    return {name for model in models for name in model.model_fields}
+    return {field.alias or name for model in models for name, field in model.model_fields.items()}
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -50,7 +50,7 @@ class LayersConfig(StrictModel):
     rest: Literal["copied", "fresh"] = Field("copied", description="how the other layers start")
     then_finetune_all: bool = False
 
-    model_config = {**StrictModel.model_config, "populate_by_name": True}
+    model_config = {**StrictModel.model_config, "populate_by_name": True, "serialize_by_alias": True}
 
 
 class AdaptConfig(StrictModel):
@@ -122,7 +122,10 @@ def parse_method(name: str) -> Method:
     if len(trained) > 1:
         problems.append(Problem(f"{' and '.join(trained)} cannot be combined", remedy="name one of them"))
     if len(set(parts)) < len(parts):
-        problems.append(Problem(f"a part of '{name}' is named twice"))
+        problems.append(Problem(f"a part of '{name}' is named twice", remedy="name it once"))
+    if "ewc" in parts and any(part in ADAPTERS for part in trained):
+        what = f"ewc holds back the source's own parameters, which {trained[0]} never changes"
+        problems.append(Problem(what, remedy="take kld or l2sp with an adapter"))
     if problems:
         raise InputError(problems)
     return Method(trained[0] if trained else "finetune", tuple(part for part in parts if part in HELD_BACK))
@@ -151,6 +154,7 @@ def adapt(
     config: AdaptConfig,
     fisher: Mapping[str, Tensor] | None = None,
     quiet: bool = True,
+    allow_pipes: bool = False,
 ) -> Adapted:
     """Adapt a copy of `recogniser`; the given one is left untouched.
 
@@ -158,6 +162,8 @@ def adapt(
         recogniser: the source.
         utterances: the adaptation speech, transcribed unless `config.unsupervised`.
         fisher: the source task's Fisher information, for `ewc`.
+        quiet: no progress bar.
+        allow_pipes: run commands that stand in wav.scp.
 
     Raises:
         InputError: unknown method, unusable utterances, `ewc` without Fisher information, or unsupervised adaptation
@@ -166,9 +172,10 @@ def adapt(
     method = parse_method(config.method)
     left_out: list[str] = []
     if config.unsupervised:
-        utterances, left_out = own_transcripts(recogniser, utterances, config.confidence)
+        utterances, left_out = own_transcripts(recogniser, utterances, config.confidence, allow_pipes)
     adapted = recogniser.with_model(copy.deepcopy(recogniser.model))
-    dataset = SpeechDataset(utterances, recogniser.config.features, config.augment, config.seed)
+    features = recogniser.config.features
+    dataset = SpeechDataset(utterances, features, config.augment, config.seed, allow_pipes=allow_pipes)
     seconds = sum(dataset.frames) / 100.0
     config = fill_defaults(config, seconds)
     adapter, report, phases = _prepare(method, config, recogniser.model, adapted.model)
@@ -187,10 +194,10 @@ def adapt(
 
 
 def own_transcripts(
-    recogniser: Recogniser, utterances: Sequence[Utterance], confidence: float
+    recogniser: Recogniser, utterances: Sequence[Utterance], confidence: float, allow_pipes: bool = False
 ) -> tuple[list[Utterance], list[str]]:
     """The utterances with the recogniser's own hypotheses as transcripts, and the ids of those it does not trust."""
-    hypotheses = recogniser.transcribe(utterances)
+    hypotheses = recogniser.transcribe(utterances, allow_pipes)
     trusted, left_out = [], []
     for utterance in utterances:
         hypothesis = hypotheses[utterance.id]
@@ -238,7 +245,8 @@ def _terms(
     if "kld" in method.held_back:
         terms.append(KLD(config.kld))
     if "l2sp" in method.held_back:
-        terms.append(L2SP(model, source, config.l2sp))
+        # an adapter's starting point is the adapter that changes nothing: the source has no such parameters
+        terms.append(L2SP(model, model if method.trained in ADAPTERS else source, config.l2sp))
     if "ewc" in method.held_back:
         if fisher is None:
             remedy = "train the source with 'fisher_utterances' above 0, or name its data with --source-data"

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
-from speechnlp_tl.atomic import write_text
+from speechnlp_tl.atomic import atomic_directory, write_text
 from speechnlp_tl.core.config import dump_config, load_config
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.summary import summarise
 from speechnlp_tl.speech.adaptation import AdaptConfig, Adapted, adapt, parse_method
 from speechnlp_tl.speech.asr_task import AsrTask
+from speechnlp_tl.speech.audio_check import check_audio
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
-from speechnlp_tl.speech.models import load_recogniser, model_folder, save_adapted
+from speechnlp_tl.speech.dataset import SpeechDataset
+from speechnlp_tl.speech.decoder import Hypothesis
+from speechnlp_tl.speech.models import load_recogniser, model_folder, write_adapter
 from speechnlp_tl.speech.recogniser import Recogniser
 from speechnlp_tl.speech.selection import select
 from speechnlp_tl.transfer.adapters import attached
@@ -34,11 +38,25 @@ class AdaptationRun:
     source: Recogniser
     utterances: list[Utterance]
     config: AdaptConfig
+    allow_pipes: bool = False
+    test: tuple[Path, list[Utterance]] | None = None
+    """Speech of the new speaker that measures the gain."""
+    old: tuple[Path, list[Utterance]] | None = None
+    """Speech of the source's speakers that measures forgetting, and what matters to them."""
     adapted: Adapted | None = None
 
     @classmethod
     def prepare(
-        cls, model: Path, data: Path, out: Path, config: Path | None, overrides: Sequence[str], allow_pipes: bool = False
+        cls,
+        model: Path,
+        data: Path,
+        out: Path,
+        config: Path | None = None,
+        overrides: Sequence[str] = (),
+        test_data: Path | None = None,
+        source_data: Path | None = None,
+        resample: bool = False,
+        allow_pipes: bool = False,
     ) -> AdaptationRun:
         """Read everything before anything is computed.
 
@@ -48,48 +66,53 @@ class AdaptationRun:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError(Problem("holds something already", out, remedy="choose another --out"))
         settings = load_config(config, AdaptConfig, overrides) if config else settings_from(overrides)
-        parse_method(settings.method)
-        utterances = list(DataDir.read(data, allow_pipes))
-        if not settings.unsupervised:
-            silent = [utterance.id for utterance in utterances if utterance.text is None]
-            remedy = "add it to text, or adapt with --unsupervised"
-            problems = [Problem(f"utterance {name} has no transcript", data, remedy=remedy) for name in silent]
-            if problems:
-                raise InputError(problems)
+        if "ewc" in parse_method(settings.method).held_back and source_data is None:
+            raise InputError(Problem("ewc weighs parameters by source speech", remedy="name some with --source-data"))
         source = load_recogniser(model)
         if attached(source.model):
             raise InputError(Problem("is an adapter", model, remedy="adapt its base model, or merge it first"))
-        return cls(model, out, source, utterances, settings)
+        source = source.resampling() if resample else source
+        untold = "add it to text" if settings.unsupervised else "add it to text, or adapt with --unsupervised"
+        utterances = _read(data, None if settings.unsupervised else untold, allow_pipes)
+        test = (test_data, _read(test_data, "add it to text", allow_pipes)) if test_data else None
+        old = (source_data, _read(source_data, "add it to text", allow_pipes)) if source_data else None
+        measured = [utterance for _, some in filter(None, (test, old)) for utterance in some]
+        check_audio([*utterances, *measured], source.config.features)
+        return cls(model, out, source, utterances, settings, allow_pipes, test, old)
 
-    def adapt(self, choose: bool = False, source_data: Path | None = None) -> Iterator[str]:
+    def adapt(self, choose: bool = False) -> Iterator[str]:
         """Adapt and save; yields what to tell the user."""
-        fisher = self._fisher(source_data)
+        fisher = None
+        if "ewc" in parse_method(self.config.method).held_back and self.old is not None:
+            fisher = source_fisher(self.source, self.old[1], self.config.seed, self.allow_pipes)
         config: AdaptConfig | None = self.config
         if choose:
-            config, trials = select(self.source, self.utterances, self.config, fisher=fisher)
+            config, trials = select(
+                self.source, self.utterances, self.config, fisher=fisher, allow_pipes=self.allow_pipes
+            )
             best = min(trial.wer for trial in trials)
             yield f"cross-validation: {trials[0].wer:.1f} % WER unadapted, {best:.1f} % with the best of {len(trials) - 1}"
         if config is None:
             yield "no strength was better than leaving the model as it is: the source model is saved unchanged"
             self.source.save(self.out)
             return
-        self.adapted = adapt(self.source, self.utterances, config, fisher, quiet=True)
+        self.adapted = adapt(self.source, self.utterances, config, fisher, allow_pipes=self.allow_pipes)
         yield from _describe(self.adapted)
         self._save(self.adapted)
         yield f"saved in {self.out}"
 
-    def measure(self, test_data: Path | None, source_data: Path | None) -> Iterator[str]:
+    def measure(self) -> Iterator[str]:
         """Error rates before and after on each data directory, with intervals; also written to OUT/scores.json."""
         after = self.adapted.recogniser if self.adapted else self.source
         scores = {}
-        for what, path in (("the new speaker", test_data), ("the old speakers", source_data)):
-            if path is None:
+        for what, measured in (("the new speaker", self.test), ("the old speakers", self.old)):
+            if measured is None:
                 continue
-            utterances = list(DataDir.read(path))
+            path, utterances = measured
             reference = {utterance.id: utterance.words for utterance in utterances}
             speakers = {utterance.id: utterance.speaker for utterance in utterances}
-            before_words = {name: found.words for name, found in self.source.transcribe(utterances).items()}
-            after_words = {name: found.words for name, found in after.transcribe(utterances).items()}
+            before_words = {name: found.words for name, found in self._transcribe(self.source, utterances)}
+            after_words = {name: found.words for name, found in self._transcribe(after, utterances)}
             summary = summarise(reference, after_words, speakers, before_words)
             yield f"{what} ({path}), before and after:"
             yield f"  {summary.headline('word')}"
@@ -98,12 +121,8 @@ class AdaptationRun:
         if scores:
             write_text(self.out / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
 
-    def _fisher(self, source_data: Path | None) -> dict[str, Tensor] | None:
-        if "ewc" not in parse_method(self.config.method).held_back:
-            return None
-        if source_data is None:
-            raise InputError(Problem("ewc weighs parameters by source speech", remedy="name some with --source-data"))
-        return source_fisher(self.source, list(DataDir.read(source_data)), self.config.seed)
+    def _transcribe(self, recogniser: Recogniser, utterances: list[Utterance]) -> Iterable[tuple[str, Hypothesis]]:
+        return recogniser.transcribe(utterances, self.allow_pipes).items()
 
     def _save(self, adapted: Adapted) -> None:
         notes = {
@@ -112,29 +131,38 @@ class AdaptationRun:
             "seconds": f"{adapted.seconds:.1f}",
         }
         card = _card(adapted, self.model)
-        if adapted.adapter is not None:
-            save_adapted(adapted.recogniser, self.out, model_folder(self.model), notes, card)
-        else:
-            adapted.recogniser.save(self.out, card)
-        write_text(self.out / "adaptation.yaml", dump_config(adapted.settings))
-        if adapted.report is not None:
-            write_text(self.out / "transfer.txt", adapted.report.table() + "\n")
+        with atomic_directory(self.out) as folder:
+            if adapted.adapter is not None:
+                write_adapter(adapted.recogniser, folder, model_folder(self.model), notes, card)
+            else:
+                adapted.recogniser.write_files(folder, card)
+            (folder / "adaptation.yaml").write_text(dump_config(adapted.settings), encoding="utf-8")
+            if adapted.report is not None:
+                (folder / "transfer.txt").write_text(adapted.report.table() + "\n", encoding="utf-8")
+
+
+def _read(directory: Path, untold: str | None, allow_pipes: bool) -> list[Utterance]:
+    """The utterances of a data directory; with `untold`, what to do about one without transcript, all must have one."""
+    utterances = list(DataDir.read(directory, allow_pipes))
+    missing = [utterance.id for utterance in utterances if utterance.text is None]
+    if missing and untold:
+        raise InputError([Problem(f"utterance {name} has no transcript", directory, remedy=untold) for name in missing])
+    return utterances
 
 
 def settings_from(overrides: Sequence[str]) -> AdaptConfig:
     """Settings from `key=value` alone."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        empty = Path(folder) / "settings"
-        empty.write_text("{}\n", encoding="utf-8")
-        return load_config(empty, AdaptConfig, overrides)
+    return load_config(os.devnull, AdaptConfig, overrides)
 
 
-def source_fisher(source: Recogniser, utterances: Sequence[Utterance], seed: int = 0) -> dict[str, Tensor]:
+def source_fisher(
+    source: Recogniser, utterances: Sequence[Utterance], seed: int = 0, allow_pipes: bool = False
+) -> dict[str, Tensor]:
     """Fisher information of the source model on up to `FISHER_UTTERANCES` utterances spread over `utterances`."""
     stride = max(1, len(utterances) // FISHER_UTTERANCES)
-    task = AsrTask(source, list(utterances)[::stride][:FISHER_UTTERANCES], keep_prior=True)
+    chosen = list(utterances)[::stride][:FISHER_UTTERANCES]
+    dataset = SpeechDataset(chosen, source.config.features, allow_pipes=allow_pipes)
+    task = AsrTask(source, chosen, dataset=dataset, keep_prior=True)
     batches = single_rows(task, range(len(task.train)))
     return estimate_fisher(task, source.model, batches, seed=seed)
 
@@ -149,7 +177,9 @@ def _describe(adapted: Adapted) -> Iterator[str]:
     if adapted.left_out:
         yield f"left out {len(adapted.left_out)} utterances with uncertain hypotheses: {' '.join(adapted.left_out[:10])}"
     if adapted.report is not None:
-        yield adapted.report.table()
+        table = adapted.report.table()
+        # the whole table, which is also in transfer.txt, says something only when layers were treated differently
+        yield table if adapted.method.trained == "layers" else f"tensors: {table.splitlines()[-1]}"
     if adapted.adapter is not None:
         trained = sum(p.numel() for name, p in adapted.recogniser.model.named_parameters() if ".adapter_" in name)
         yield f"adapter: {trained} parameters, {trained * 4 / 1000:.0f} kB"

@@ -43,6 +43,8 @@ class SpeechBatch:
     alignment: Tensor | None = None
     """(B, T') pdf-ids where there is an alignment, else -1."""
     warps: Tensor | None = None
+    speakers: Tensor | None = None
+    """(2, B, 1, F) mean and scale of each row's speaker, where waveforms are to be normalised by speaker."""
     masks: list[list[tuple[int, ...]]] = field(default_factory=list)
 
     def to(self, device: torch.device) -> SpeechBatch:
@@ -55,6 +57,7 @@ class SpeechBatch:
             lengths=self.lengths.to(device, non_blocking=True),
             graphs=self.graphs.to(device),
             alignment=moved(self.alignment),
+            speakers=moved(self.speakers),
         )
 
 
@@ -95,8 +98,10 @@ class AsrTask(Task):
         config = recogniser.config.features
         self.train = dataset or SpeechDataset(train, config, augment, seed)
         self.dev = SpeechDataset(dev, config)
-        check_words([*self.train.utterances, *self.dev.utterances], recogniser)
-        self.graphs = training_graphs(self.train, recogniser)
+        unknown = word_problems([*self.train.utterances, *self.dev.utterances], recogniser)
+        self.graphs, too_long = training_graphs(self.train, recogniser)
+        if unknown or too_long:
+            raise InputError([*unknown, *too_long])
         self.alignments: dict[int, Tensor] | None = None
 
     def batches(self, epoch: int) -> list[list[int]]:
@@ -120,6 +125,7 @@ class AsrTask(Task):
             graphs=pack_graphs([self.graphs[row] for row in rows]),
             alignment=None if self.alignments is None else self._stretched_alignment(rows, output),
             warps=torch.tensor(warps) if waveforms else None,
+            speakers=self._speakers(rows) if waveforms else None,
             masks=list(masks),
         )
 
@@ -179,8 +185,17 @@ class AsrTask(Task):
         lengths = lengths.to(features.device)
         if config.cmvn == "utterance":
             features = normalise(features, lengths, config.variance)
+        elif batch.speakers is not None:
+            mean, scale = batch.speakers
+            features = (features - mean) / scale
         masked = [apply_masks(item, masks) for item, masks in zip(features, batch.masks, strict=True)]
         return torch.stack(masked), lengths
+
+    def _speakers(self, rows: list[int]) -> Tensor | None:
+        if self.recogniser.config.features.cmvn != "speaker":
+            return None
+        mean, scale = zip(*(self.train.speaker_statistics(row) for row in rows), strict=True)
+        return torch.stack([torch.stack(mean), torch.stack(scale)]).unsqueeze(2)
 
     def _full_sum_loss(self, log_posteriors: Tensor, lengths: Tensor, graphs: GraphBatch) -> Tensor:
         log_z = full_sum(self.recogniser.log_likelihoods(log_posteriors), lengths, graphs)
@@ -198,32 +213,31 @@ class AsrTask(Task):
         return pad_sequence(stretched, batch_first=True, padding_value=IGNORE)
 
 
-def check_words(utterances: Sequence[Utterance], recogniser: Recogniser) -> None:
-    """Raise InputError naming every word without pronunciation, with an utterance that has it."""
+def word_problems(utterances: Sequence[Utterance], recogniser: Recogniser) -> list[Problem]:
+    """Every word without pronunciation, with an utterance that has it."""
     where: dict[str, str] = {}
     for utterance in utterances:
         for word in utterance.words:
             where.setdefault(word, utterance.id)
     remedy = "add it to the lexicon, or correct the transcript"
-    problems = [
+    return [
         Problem(f"word {word} (first in utterance {where[word]}) has no pronunciation", remedy=remedy)
         for word in recogniser.lexicon.missing(where)
     ]
-    if problems:
-        raise InputError(problems)
 
 
-def training_graphs(dataset: SpeechDataset, recogniser: Recogniser) -> list[HmmGraph]:
-    """The HMM of each row's transcript.
+def training_graphs(dataset: SpeechDataset, recogniser: Recogniser) -> tuple[list[HmmGraph], list[Problem]]:
+    """The HMM of each row's transcript, and the rows with fewer output frames than their shortest path.
 
-    Raises:
-        InputError: rows with fewer output frames than their shortest path; lists all.
+    Rows with words that the lexicon lacks have no HMM; see `word_problems`.
     """
     topology, lexicon = recogniser.topology, recogniser.lexicon
     graphs, problems = [], []
     lengths = recogniser.model.output_lengths(torch.tensor(dataset.frames, dtype=torch.int64)).tolist()
     for utterance, length in zip(dataset.utterances, lengths, strict=True):
         words = utterance.words
+        if lexicon.missing(words):
+            continue
         graph = utterance_graph(words, {word: lexicon.pronunciations(word) for word in words}, topology)
         graphs.append(graph)
         if graph.min_frames > length:
@@ -234,6 +248,4 @@ def training_graphs(dataset: SpeechDataset, recogniser: Recogniser) -> list[HmmG
                     remedy="correct the transcript or remove the utterance",
                 )
             )
-    if problems:
-        raise InputError(problems)
-    return graphs
+    return graphs, problems

@@ -91,6 +91,11 @@ class SpeechDataset:
         masks = draw_masks(self.augment, frames, self.config.bins, generator)
         return torch.from_numpy(samples), warp, masks
 
+    def speaker_statistics(self, row: int) -> tuple[Tensor, Tensor]:
+        """What to subtract from the features of a row's speaker and what to divide them by: (bins,) each."""
+        mean, scale = self._speaker_statistics[self.utterances[row].speaker]
+        return mean, scale if self.config.variance else torch.ones_like(scale)
+
     def _features(self, row: int, speed: float, warp: float) -> Tensor:
         key = (row, speed, warp)
         if key not in self._cache:
@@ -109,8 +114,8 @@ class SpeechDataset:
             return features
         if self.config.cmvn == "utterance":
             return normalise(features, variance=self.config.variance)
-        mean, scale = self._speaker_statistics[self.utterances[row].speaker]
-        return (features - mean) / (scale if self.config.variance else 1.0)
+        mean, scale = self.speaker_statistics(row)
+        return (features - mean) / scale
 
     @cached_property
     def _speaker_statistics(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -141,7 +146,7 @@ class SpeechDataset:
 
     def _samples(self, utterance: Utterance) -> int:
         rate, _, samples = audio_info(utterance.audio, self.allow_pipes)
-        seconds = samples / rate
-        if utterance.start is not None and utterance.end is not None:
-            seconds = min(seconds, utterance.end) - utterance.start
-        return round(seconds * self.config.rate)
+        # rounded where the reader rounds, so that the frames are exactly those that will be read
+        first = round((utterance.start or 0.0) * rate)
+        last = samples if utterance.end is None else min(round(utterance.end * rate), samples)
+        return int((last - first) * self.config.rate / rate + 0.5)

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from speechnlp_tl.core.config import StrictModel
@@ -22,13 +22,23 @@ class EncoderConfig(StrictModel):
     kind: Literal["tdnn", "conformer"] = "tdnn"
     width: int = Field(384, gt=0)
     layers: int = Field(6, gt=1, description="layers, the subsampling one included")
-    kernel: int = Field(3, gt=0, description="frames a layer looks at (Conformer: width of its convolution)")
-    dilations: list[int] = Field([1], description="dilation of each TDNN layer after the first; the last one repeats")
+    kernel: int = Field(3, gt=0, description="frames a layer looks at, odd (Conformer: width of its convolution)")
+    dilations: list[PositiveInt] = Field(
+        [1], min_length=1, description="dilation of each TDNN layer after the first; the last one repeats"
+    )
     subsampling: int = Field(3, gt=0, description="input frames per output frame")
     input_kernel: int = Field(7, gt=0, description="input frames the subsampling layer looks at")
     dropout: float = Field(0.1, ge=0, lt=1)
     norm: Literal["batch", "layer"] = Field("batch", description="batch: statistics over each process' own micro-batch")
     heads: int = Field(4, gt=0, description="attention heads (Conformer)")
+
+    @model_validator(mode="after")
+    def _fits(self) -> EncoderConfig:
+        if self.kernel % 2 == 0:
+            raise ValueError("'kernel' must be odd: a frame and as many on its left as on its right")
+        if self.kind == "conformer" and self.width % (2 * self.heads):
+            raise ValueError("'width' of a conformer must be a multiple of twice its 'heads'")
+        return self
 
 
 def frame_mask(lengths: Tensor, frames: int) -> Tensor:
@@ -103,8 +113,6 @@ class ConformerLayer(nn.Module):
     def __init__(self, config: EncoderConfig, dilation: int = 1) -> None:
         super().__init__()
         width = config.width
-        if width % config.heads or (width // config.heads) % 2:
-            raise ValueError(f"width {width} must give every one of {config.heads} attention heads an even share")
         self.attention_heads = config.heads
         self.feed_forward = nn.ModuleList([_feed_forward(width, config.dropout) for _ in range(2)])
         self.attention_norm = nn.LayerNorm(width)
@@ -175,6 +183,9 @@ class Encoder(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
         """(B, T, F) features and (B,) lengths in; every layer's (B, T', D) output, zero in padding, and lengths out."""
+        if features.shape[1] == 0:
+            # recordings shorter than a window: convolutions need a frame, if only one of padding
+            features = F.pad(features, (0, 0, 0, 1))
         hidden, lengths = self.subsampling(features, lengths)
         mask = frame_mask(lengths, hidden.shape[1])
         outputs = [hidden]

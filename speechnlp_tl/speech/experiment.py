@@ -14,9 +14,11 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from speechnlp_tl.atomic import write_text
 from speechnlp_tl.core.config import StrictModel, TrainConfig, dump_config, load_config
+from speechnlp_tl.core.processes import Processes
 from speechnlp_tl.core.trainer import Trainer, TrainResult
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.speech.asr_task import AsrTask
+from speechnlp_tl.speech.audio_check import check_audio
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.data_split import split_by_speaker
 from speechnlp_tl.speech.dataset import SpeechDataset
@@ -82,47 +84,53 @@ class Trained:
     model_dir: Path
     result: TrainResult | None
     dev_wer: float | None
+    main: bool = True
+    """Whether this process is the one of several that writes files and reports."""
 
 
-def train(config: AsrExperiment, out: str | Path, quiet: bool = False) -> Trained:
+def train(config: AsrExperiment, out: str | Path, quiet: bool = False, allow_pipes: bool = False) -> Trained:
     """Train, tune and save a recogniser; running it again continues where it stopped.
+
+    Nothing is written before data and config have proved usable.
 
     Args:
         config: the experiment.
         out: experiment folder: resolved config, checkpoints, metrics, and the finished model in `model/`.
         quiet: no progress bar.
+        allow_pipes: run commands that stand in wav.scp.
 
     Raises:
         InputError: unusable data or config, or an `out` that holds another experiment.
     """
     out = Path(out)
-    claim(out, config)
     model_dir = out / "model"
+    processes = Processes(config.train.device)
+    known = is_claimed(out, config)
     if (model_dir / "config.yaml").is_file():
-        return Trained(Recogniser.load(model_dir), model_dir, None, _saved_wer(out))
-    training, dev = read_data(config.data)
+        return Trained(Recogniser.load(model_dir), model_dir, None, _saved_wer(out), processes.main)
+    training, dev = read_data(config.data, allow_pipes)
     recogniser = build(config, training, dev)
-    task = AsrTask(
-        recogniser,
-        training,
-        dev,
-        config.augment,
-        config.batch_seconds,
-        config.train.seed,
-        SpeechDataset(training, config.features, config.augment, config.train.seed, config.cache_mb),
-    )
+    if not known:
+        check_audio([*training, *dev], config.features)
+    task = _task(config, recogniser, training, dev, allow_pipes)
+    processes.wait()  # every process must have looked into the folder before one writes there
+    if processes.main and not known:
+        write_text(out / RESOLVED, dump_config(config))
     result = Trainer(task, _without_missing_metric(config.train, dev), out, quiet=quiet).fit()
     if config.second_pass is not None:
-        _second_pass(task, config, out, quiet)
-    recogniser, wer = tuned(recogniser, task.dev, config.tune)
-    recogniser.save(model_dir)
-    if wer is not None:
-        write_text(out / "dev.json", json.dumps({"wer": wer, "decode": recogniser.config.decode.model_dump()}))
-    return Trained(recogniser, model_dir, result, wer)
+        _second_pass(task, config, out, quiet, processes)
+    wer = None
+    if processes.main:
+        recogniser, wer = tuned(recogniser, task.dev, config.tune)
+        if wer is not None:
+            write_text(out / "dev.json", json.dumps({"wer": wer, "decode": recogniser.config.decode.model_dump()}))
+        recogniser.save(model_dir)
+    processes.wait()
+    return Trained(recogniser, model_dir, result, wer, processes.main)
 
 
-def claim(out: Path, config: StrictModel) -> None:
-    """Make `out` this experiment's folder, or check that it is already.
+def is_claimed(out: Path, config: StrictModel) -> bool:
+    """Whether `out` is this experiment's folder already; if not, it is free.
 
     Raises:
         InputError: the folder holds files of something else, or of an experiment with another config.
@@ -135,25 +143,26 @@ def claim(out: Path, config: StrictModel) -> None:
             changed = sorted(set(resolved.splitlines()) ^ set(before.splitlines()))
             remedy = "choose another --out, or restore the config: " + "; ".join(line.strip() for line in changed[:6])
             raise InputError(Problem("holds an experiment with another config", saved, remedy=remedy))
-    elif out.exists() and (not out.is_dir() or any(path.name != ".done" for path in out.iterdir())):
+        return True
+    if out.exists() and (not out.is_dir() or any(path.name != ".done" for path in out.iterdir())):
         raise InputError(Problem("holds something else", out, remedy="choose another --out"))
-    else:
-        write_text(saved, resolved)
+    return False
 
 
-def read_data(config: DataConfig) -> tuple[list[Utterance], list[Utterance]]:
+def read_data(config: DataConfig, allow_pipes: bool = False) -> tuple[list[Utterance], list[Utterance]]:
     """Training and dev utterances, speakers disjoint where dev is held out of train. All need transcripts."""
-    training = list(DataDir.read(config.train))
+    training = list(DataDir.read(config.train, allow_pipes))
     if config.dev is not None:
-        dev = list(DataDir.read(config.dev))
+        dev = list(DataDir.read(config.dev, allow_pipes))
     elif config.dev_share:
         kept, held_out = split_by_speaker(DataDir(training), fraction=config.dev_share)
         training, dev = list(kept), list(held_out)
     else:
         dev = []
     problems = [
-        Problem(f"utterance {utterance.id} has no transcript", config.train, remedy="add it to text, or remove it")
-        for utterance in [*training, *dev]
+        Problem(f"utterance {utterance.id} has no transcript", folder, remedy="add it to text, or remove it")
+        for folder, part in ((config.train, training), (config.dev or config.train, dev))
+        for utterance in part
         if utterance.text is None
     ]
     if problems:
@@ -209,9 +218,21 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> AsrExper
     return load_config(path, AsrExperiment, overrides)
 
 
-def _second_pass(task: AsrTask, config: AsrExperiment, out: Path, quiet: bool) -> None:
+def _task(
+    config: AsrExperiment, recogniser: Recogniser, training: list[Utterance], dev: list[Utterance], allow_pipes: bool
+) -> AsrTask:
+    seed, room = config.train.seed, config.cache_mb
+    dataset = SpeechDataset(training, config.features, config.augment, seed, room, allow_pipes)
+    task = AsrTask(recogniser, training, dev, config.augment, config.batch_seconds, seed, dataset)
+    task.dev = SpeechDataset(dev, config.features, cache_mb=room, allow_pipes=allow_pipes)
+    return task
+
+
+def _second_pass(task: AsrTask, config: AsrExperiment, out: Path, quiet: bool, processes: Processes) -> None:
     assert config.second_pass is not None
     task.align()
+    # batch statistics are each process' own, so the alignments could differ as well
+    task.alignments = processes.from_main(task.alignments)
     settings = config.train.model_copy(
         update={"epochs": config.second_pass.epochs, "steps": None, "learning_rate": config.second_pass.learning_rate}
     )

@@ -1,42 +1,24 @@
 """Hidden Markov models over utterances: graphs, full-sum (forward-backward) score, Viterbi alignment.
 
 An utterance's graph holds every path through its words: all pronunciations, optional silence at every word boundary.
-There is no decoding here (see `decoder.py`) and no neural network: scores come in, as log-likelihoods per frame and pdf.
+There is no decoding here (see `decoder.py`) and no neural network: scores come in, log-likelihoods per frame and pdf.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from speechnlp_tl.speech.hmm_graph import LOG_ZERO, GraphBatch, HmmGraph, Trellis, pack_graphs
 from speechnlp_tl.speech.topology import SILENCE, Topology
 
-LOG_ZERO = -1e30
-"""Stands for log 0: a finite number, so that differences of two impossible scores stay defined."""
+__all__ = ["GraphBatch", "HmmGraph", "Pronunciations", "full_sum", "pack_graphs", "utterance_graph", "viterbi"]
 
 Pronunciations = Mapping[str, Sequence[Sequence[str]]]
-
-
-@dataclass(frozen=True)
-class HmmGraph:
-    """One utterance's HMM. States emit; arcs (from, to, log probability) include the self-loops."""
-
-    pdf: list[int]
-    """pdf-id of each state."""
-    arcs: list[tuple[int, int, float]]
-    initial: list[tuple[int, float]]
-    """(state, log probability) of the states a path may begin in."""
-    final: list[tuple[int, float]]
-    """(state, log probability of leaving the last word or silence) of the states a path may end in."""
-    label: list[int]
-    """Position of the word a state belongs to; -1 for silence."""
-    min_frames: int
-    """Length of the shortest path: fewer frames than this cannot carry the transcript."""
 
 
 class _Builder:
@@ -90,7 +72,7 @@ def utterance_graph(words: Sequence[str], pronunciations: Pronunciations, topolo
         topology: pdf-ids and transition probabilities.
 
     Raises:
-        KeyError: a word has no pronunciation or a phone is not in the topology.
+        KeyError: a word has no pronunciation, or an empty one, or a phone is not in the topology.
     """
     builder = _Builder(topology)
     if not words:
@@ -98,7 +80,10 @@ def utterance_graph(words: Sequence[str], pronunciations: Pronunciations, topolo
     else:
         builder.optional_silence()
         for position, word in enumerate(words):
-            builder.word(pronunciations[word], position)
+            variants = pronunciations[word]
+            if not variants or not all(variants):
+                raise KeyError(word)
+            builder.word(variants, position)
             builder.optional_silence()
     return HmmGraph(
         pdf=builder.pdf,
@@ -108,67 +93,6 @@ def utterance_graph(words: Sequence[str], pronunciations: Pronunciations, topolo
         label=builder.label,
         min_frames=min(frames for _, _, frames in builder.ends),
     )
-
-
-@dataclass
-class GraphBatch:
-    """B graphs padded to S states; K and L are the largest numbers of arcs into and out of one state.
-
-    Padding states have no arcs, so no path ever enters them.
-    """
-
-    pdf: Tensor
-    """(B, S) int64."""
-    initial: Tensor
-    """(B, S) log probabilities."""
-    final: Tensor
-    """(B, S) log probabilities."""
-    before: Tensor
-    """(B, S, K) int64: the states an arc comes from."""
-    before_weight: Tensor
-    """(B, S, K) log probabilities."""
-    after: Tensor
-    """(B, S, L) int64: the states an arc leads to."""
-    after_weight: Tensor
-    """(B, S, L) log probabilities."""
-
-    def to(self, device: torch.device) -> GraphBatch:
-        return GraphBatch(**{name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()})
-
-
-def pack_graphs(graphs: Sequence[HmmGraph]) -> GraphBatch:
-    """Pad graphs of different sizes into one batch."""
-    size = (len(graphs), max(len(graph.pdf) for graph in graphs))
-    pdf = np.zeros(size, dtype=np.int64)
-    initial = np.full(size, LOG_ZERO, dtype=np.float32)
-    final = np.full(size, LOG_ZERO, dtype=np.float32)
-    for row, graph in enumerate(graphs):
-        pdf[row, : len(graph.pdf)] = graph.pdf
-        for state, weight in graph.initial:
-            initial[row, state] = weight
-        for state, weight in graph.final:
-            final[row, state] = weight
-    before, before_weight = _padded_arcs([[(b, a, w) for a, b, w in graph.arcs] for graph in graphs], size)
-    after, after_weight = _padded_arcs([graph.arcs for graph in graphs], size)
-    arrays = (pdf, initial, final, before, before_weight, after, after_weight)
-    return GraphBatch(*(torch.from_numpy(array) for array in arrays))
-
-
-def _padded_arcs(batch: list[list[tuple[int, int, float]]], size: tuple[int, int]) -> tuple[Any, Any]:
-    """Group (state, other state, weight) by state: two arrays (B, S, largest group)."""
-    rows = np.repeat(np.arange(len(batch)), [len(arcs) for arcs in batch])
-    state, other, weight = (np.array(column) for column in zip(*(arc for arcs in batch for arc in arcs), strict=True))
-    key = rows * size[1] + state
-    order = np.argsort(key, kind="stable")
-    key, other, weight = key[order], other[order], weight[order]
-    starts = np.r_[0, np.flatnonzero(np.diff(key)) + 1]
-    slot = np.arange(len(key)) - np.repeat(starts, np.diff(np.r_[starts, len(key)]))
-    width = int(slot.max()) + 1
-    others = np.zeros((size[0] * size[1], width), dtype=np.int64)
-    weights = np.full((size[0] * size[1], width), LOG_ZERO, dtype=np.float32)
-    others[key, slot] = other
-    weights[key, slot] = weight
-    return others.reshape(*size, width), weights.reshape(*size, width)
 
 
 def full_sum(scores: Tensor, lengths: Tensor, graphs: GraphBatch) -> Tensor:
@@ -184,7 +108,8 @@ def full_sum(scores: Tensor, lengths: Tensor, graphs: GraphBatch) -> Tensor:
         graphs: the utterances' graphs.
 
     Returns:
-        (B,) log Z; -inf, with zero gradient, where no path is as short as the utterance.
+        (B,) log Z, in single precision where the scores are in half; -inf, with zero gradient, where no path fits:
+        the utterance is shorter than the shortest, or each meets a score of -inf. NaN where a score on a path is NaN.
     """
     return _FullSum.apply(scores, lengths, graphs)  # type: ignore[no-any-return]
 
@@ -193,75 +118,76 @@ class _FullSum(torch.autograd.Function):
     """Forward and backward variables in one go: the occupancies are the gradient, so none of both is kept."""
 
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, lengths: Tensor, graphs: GraphBatch) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, scores: Tensor, lengths: Tensor, graphs: GraphBatch) -> Tensor:
         # bf16 autocast hands in half precision; sums over hundreds of frames need more
         work = scores.detach() if scores.dtype == torch.float64 else scores.detach().float()
-        observed = _observed(work, graphs)
-        alpha = _forward_variables(observed, graphs)
-        last = alpha.gather(0, (lengths - 1).view(1, -1, 1).expand(1, -1, alpha.shape[2]))[0]
-        total = torch.logsumexp(last + graphs.final.to(work.dtype), dim=1)
-        possible = total > LOG_ZERO / 2
+        trellis = graphs.trellis
+        arrived, reached = _recursions(_observed(work, lengths, trellis), trellis)
+        alpha = _states(reached, trellis.forward)
+        end = (lengths - 1).clamp_min(0).view(1, -1, 1).expand(1, -1, alpha.shape[2])
+        total = torch.logsumexp(alpha.gather(0, end)[0] + graphs.final.to(work.dtype), dim=1)
+        # put this way round, a score that is not a number makes the total not a number, and is not hidden
+        impossible = (total <= LOG_ZERO / 2) | (lengths == 0)
         if scores.requires_grad:
-            occupancy = _occupancies(alpha, observed, total, possible, lengths, graphs)
-            index = graphs.pdf.unsqueeze(1).expand(-1, work.shape[1], -1)
-            gradient = torch.zeros_like(work).scatter_add_(2, index, occupancy.transpose(0, 1))
-            ctx.save_for_backward(gradient.to(scores.dtype))
-        return torch.where(possible, total, torch.full_like(total, -torch.inf)).to(scores.dtype)
+            occupancy = _occupancies(alpha, arrived, impossible, lengths, trellis)
+            index = graphs.pdf.expand_as(occupancy)
+            gradient = work.new_zeros(work.transpose(0, 1).shape).scatter_add_(2, index, occupancy)
+            ctx.save_for_backward(gradient.transpose(0, 1).to(scores.dtype))
+        return total.masked_fill(impossible, -torch.inf)
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:  # noqa: D102
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * upstream[0].view(-1, 1, 1), None, None
+        return gradient * upstream[0].view(-1, 1, 1).to(gradient.dtype), None, None
 
 
-def _observed(scores: Tensor, graphs: GraphBatch) -> Tensor:
-    """(T, B, S) score of each state at each frame."""
-    index = graphs.pdf.unsqueeze(1).expand(-1, scores.shape[1], -1)
-    return scores.gather(2, index).transpose(0, 1).contiguous()
+def _observed(scores: Tensor, lengths: Tensor, trellis: Trellis) -> Tensor:
+    """(T, 2N) score of each state at each frame, counted from the utterance's end for the reversed ones."""
+    rows, frames, pdfs = scores.shape
+    time = torch.arange(frames, device=scores.device).view(-1, 1)
+    row = torch.arange(rows, device=scores.device)
+    from_end = scores[row, (lengths - 1 - time).clamp_min(0)]
+    both = torch.stack([scores.transpose(0, 1), from_end], dim=1).view(frames, -1)
+    return both.index_select(1, trellis.row * pdfs + trellis.pdf).clamp_min_(LOG_ZERO)
 
 
-def _neighbours(states: Tensor) -> Tensor:
-    """Flat (B * S * K) positions of (B, S, K) state numbers in a (B, S) array, for one gather per frame."""
-    rows, width = states.shape[0], states.shape[1]
-    offset = torch.arange(rows, device=states.device).view(-1, 1, 1) * width
-    return (states + offset).reshape(-1)
+def _states(values: Tensor, places: Tensor) -> Tensor:
+    """(T, B, S) out of (T, 2N) values."""
+    return values.index_select(1, places.view(-1)).view(-1, *places.shape)
 
 
-def _log_add(values: Tensor) -> Tensor:
-    """logsumexp over the last dimension; the few arcs of a state make the plain form faster than the library's."""
-    peak = values.amax(dim=-1, keepdim=True)
-    return (values - peak).exp_().sum(dim=-1).log_().add_(peak.squeeze(-1))
+def _recursions(observed: Tensor, trellis: Trellis) -> tuple[Tensor, Tensor]:
+    """(T, 2N) log probability of all paths into each state at each frame: without that frame's score, and with it.
+
+    The first of the two is, for the reversed states, the backward variable; the second, for the others, the forward
+    variable, and takes the place of `observed`. What the loop costs is the number of its operations.
+    """
+    arrived = torch.full_like(observed, LOG_ZERO)
+    arrived[0] = trellis.entry
+    observed[0] += arrived[0]
+    weight = trellis.weight.to(observed.dtype)
+    arcs = torch.empty_like(weight)
+    first, second, *others = arcs.split(trellis.widths)
+    frames = observed.unbind()
+    for before, frame, sums in zip(frames, frames[1:], arrived[1:].unbind(), strict=False):
+        torch.index_select(before, 0, trellis.origin, out=arcs)
+        arcs.add_(weight)
+        torch.logaddexp(first, second, out=sums[: len(first)])
+        for more in others:
+            some = sums[: len(more)]
+            torch.logaddexp(some, more, out=some)
+        frame.add_(sums)
+    return arrived, observed
 
 
-def _forward_variables(observed: Tensor, graphs: GraphBatch) -> Tensor:
-    """alpha (T, B, S): log probability of all paths that end in a state at a frame, that frame included."""
-    index, weight = _neighbours(graphs.before), graphs.before_weight.to(observed.dtype)
-    alpha = torch.empty_like(observed)
-    alpha[0] = observed[0] + graphs.initial.to(observed.dtype)
-    for frame in range(1, len(observed)):
-        arriving = alpha[frame - 1].reshape(-1).index_select(0, index).view_as(weight) + weight
-        torch.add(_log_add(arriving), observed[frame], out=alpha[frame])
-    return alpha
-
-
-def _occupancies(
-    alpha: Tensor, observed: Tensor, total: Tensor, possible: Tensor, lengths: Tensor, graphs: GraphBatch
-) -> Tensor:
+def _occupancies(alpha: Tensor, arrived: Tensor, impossible: Tensor, lengths: Tensor, trellis: Trellis) -> Tensor:
     """(T, B, S) posterior probability of each state at each frame; zero beyond an utterance's end."""
-    index, weight = _neighbours(graphs.after), graphs.after_weight.to(observed.dtype)
-    final = graphs.final.to(observed.dtype)
-    ends_here = (lengths - 1).view(-1, 1)
-    beta = torch.full_like(final, LOG_ZERO)
-    log_occupancy = torch.empty_like(alpha)
-    for frame in range(len(observed) - 1, -1, -1):
-        if frame + 1 < len(observed):
-            onward = (beta + observed[frame + 1]).reshape(-1).index_select(0, index).view_as(weight) + weight
-            beta = _log_add(onward)
-        beta = torch.where(ends_here == frame, final, beta)
-        torch.add(alpha[frame], beta, out=log_occupancy[frame])
-    frames = torch.arange(len(observed), device=alpha.device).view(-1, 1)
-    valid = (frames < lengths.view(1, -1)) & possible.view(1, -1)
-    return (log_occupancy - total.view(1, -1, 1)).exp().masked_fill(~valid.unsqueeze(-1), 0.0)
+    time = torch.arange(len(alpha), device=alpha.device).view(-1, 1)
+    row = torch.arange(len(lengths), device=alpha.device)
+    beta = _states(arrived, trellis.backward)[(lengths - 1 - time).clamp_min(0), row]
+    # log Z is the logsumexp of every frame; each frame's own cancels the rounding that its alpha and beta share
+    occupancy = beta.add_(alpha).softmax(dim=-1)
+    return occupancy.masked_fill_(((time >= lengths) | impossible).unsqueeze(-1), 0.0)
 
 
 @torch.no_grad()
@@ -273,10 +199,13 @@ def viterbi(scores: Tensor, lengths: Tensor, graphs: GraphBatch) -> tuple[Tensor
 
     Returns:
         States (B, T) int64, -1 beyond an utterance's end and where no path fits; and the best paths' scores (B,),
-        -inf where no path fits. `graphs.pdf.gather(1, states)` turns states into pdf-ids.
+        -inf where no path fits, NaN where scores are. `graphs.pdf.gather(1, states)` turns states into pdf-ids.
     """
-    observed = _observed(scores.float(), graphs)
-    index, weight = _neighbours(graphs.before), graphs.before_weight
+    pdfs = graphs.pdf.unsqueeze(1).expand(-1, scores.shape[1], -1)
+    observed = scores.float().gather(2, pdfs).transpose(0, 1).contiguous()
+    weight = graphs.before_weight
+    offset = torch.arange(len(weight), device=scores.device).view(-1, 1, 1) * weight.shape[1]
+    index = (graphs.before + offset).reshape(-1)
     delta = observed[0] + graphs.initial
     at_end = delta.clone()
     choices = torch.zeros(observed.shape, dtype=torch.int64, device=scores.device)
@@ -291,5 +220,5 @@ def viterbi(scores: Tensor, lengths: Tensor, graphs: GraphBatch) -> tuple[Tensor
         inside = lengths > frame
         path[:, frame] = torch.where(inside, state, path[:, frame])
         state = torch.where(inside, choices[frame].gather(1, state.unsqueeze(1)).squeeze(1), state)
-    possible = score > LOG_ZERO / 2
-    return path.masked_fill(~possible.unsqueeze(1), -1), score.masked_fill(~possible, -torch.inf)
+    impossible = (score <= LOG_ZERO / 2) | (lengths == 0)
+    return path.masked_fill((impossible | score.isnan()).unsqueeze(1), -1), score.masked_fill(impossible, -torch.inf)

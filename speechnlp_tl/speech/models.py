@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from speechnlp_tl.atomic import atomic_directory
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.speech.recogniser import Recogniser
 from speechnlp_tl.transfer.adapter_files import CARD, load_adapter, read_card, save_adapter
@@ -24,12 +23,18 @@ def load_recogniser(directory: str | Path, base: str | Path | None = None) -> Re
     if not directory.is_dir():
         raise InputError(Problem("there is no such model folder", directory, remedy="check --model"))
     if (directory / CARD).is_file():
-        recogniser = load_recogniser(base or _recorded_base(directory))
+        place = Path(base) if base else _recorded_base(directory)
+        if (place / CARD).is_file():
+            raise InputError(Problem("is an adapter, not a base model", place, remedy="name the base model with --base"))
+        recogniser = load_recogniser(place)
         load_adapter(directory, recogniser.model)
         recogniser.model.eval()
         return recogniser
     if base is not None:
         raise InputError(Problem("is no adapter, so it has no base model", directory, remedy="leave --base out"))
+    if (directory / "experiment.yaml").is_file() and not (directory / "model").is_dir():
+        remedy = "run the same 'speechnlp-tl train' command again, it goes on where it stopped"
+        raise InputError(Problem("holds an experiment whose training has not finished", directory, remedy=remedy))
     nested = directory / "model"
     return Recogniser.load(nested if nested.is_dir() and not (directory / "config.yaml").exists() else directory)
 
@@ -40,11 +45,10 @@ def model_folder(directory: str | Path) -> Path:
     return directory / "model" if (directory / "model" / "config.yaml").is_file() else directory
 
 
-def save_adapted(recogniser: Recogniser, out: Path, base: Path, notes: dict[str, str], card: str) -> None:
-    """Write an adapter directory: kilobytes beside the base model they belong to."""
-    with atomic_directory(out) as folder:
-        save_adapter(folder, recogniser.model, extra={"base": str(base.resolve()), **notes})
-        (folder / "README.md").write_text(card, encoding="utf-8")
+def write_adapter(recogniser: Recogniser, folder: Path, base: Path, notes: dict[str, str], card: str) -> None:
+    """Write an adapter directory's files into an existing folder: kilobytes, and where the base model lies."""
+    save_adapter(folder, recogniser.model, extra={"base": str(base.resolve()), **notes})
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def _recorded_base(directory: Path) -> Path:

@@ -32,6 +32,7 @@ from speechnlp_tl.speech.lexicon import Lexicon
 from speechnlp_tl.speech.ngram import NgramModel, read_arpa
 from speechnlp_tl.speech.topology import SILENCE, Topology
 
+COPY_AGAIN = "copy the model folder again, whole"
 FILES = ("config.yaml", "model.safetensors", "lexicon.txt", "tokens.txt", "lm.arpa")
 
 
@@ -112,6 +113,11 @@ class Recogniser:
         )
         return replace(self, config=self.config.model_copy(update={"decode": decode}))
 
+    def resampling(self) -> Recogniser:
+        """The same recogniser, which also takes audio of other sampling rates and converts it."""
+        features = self.config.features.model_copy(update={"resample": True})
+        return replace(self, config=self.config.model_copy(update={"features": features}))
+
     def log_likelihoods(self, log_posteriors: Tensor, head: str = DEFAULT_HEAD) -> Tensor:
         """Log posteriors (B, T, P) minus the scaled log prior."""
         prior = self.model.head(head).prior.clamp_min(1e-8).log()
@@ -149,7 +155,11 @@ class Recogniser:
         """Write the model directory's files into an existing folder."""
         (folder / "config.yaml").write_text(dump_config(self.config), encoding="utf-8")
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
-        save_file(weights, folder / "model.safetensors")
+        try:
+            save_file(weights, folder / "model.safetensors")
+        except SafetensorError as error:
+            # safetensors hides the operating system's error, which is what names a full disk
+            raise OSError(str(error)) from error
         self.lexicon.write(folder / "lexicon.txt")
         self.ngram.write_arpa(folder / "lm.arpa")
         (folder / "tokens.txt").write_text(_token_table(self.topology), encoding="utf-8")
@@ -169,10 +179,14 @@ class Recogniser:
             raise InputError([Problem(f"has no {name}, so it is no model", directory, remedy=remedy) for name in missing])
         config = load_config(directory / "config.yaml", RecogniserConfig)
         recogniser = cls.create(config, Lexicon.read(directory / "lexicon.txt"), read_arpa(directory / "lm.arpa"))
-        if (directory / "tokens.txt").read_text(encoding="utf-8") != _token_table(recogniser.topology):
-            raise InputError(
-                Problem("does not match config.yaml", directory / "tokens.txt", remedy="copy the model folder again, whole")
-            )
+        problems = []
+        if (directory / "tokens.txt").read_bytes() != _token_table(recogniser.topology).encode():
+            problems.append(Problem("does not match config.yaml", directory / "tokens.txt", remedy=COPY_AGAIN))
+        if foreign := sorted(set(recogniser.lexicon.phones) - set(config.phones)):
+            what = f"has phones that config.yaml has not: {' '.join(foreign)}"
+            problems.append(Problem(what, directory / "lexicon.txt", remedy=COPY_AGAIN))
+        if problems:
+            raise InputError(problems)
         recogniser.model.load_state_dict(_checked_weights(directory / "model.safetensors", recogniser.model))
         recogniser.model.eval()
         return recogniser

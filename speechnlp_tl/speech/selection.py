@@ -33,6 +33,7 @@ def select(
     config: AdaptConfig,
     folds: int = 4,
     fisher: Mapping[str, Tensor] | None = None,
+    allow_pipes: bool = False,
 ) -> tuple[AdaptConfig | None, list[Trial]]:
     """Adapt on all folds but one, score the one, for every candidate strength; nothing else is looked at.
 
@@ -50,14 +51,14 @@ def select(
         raise InputError(Problem("cross-validation needs transcripts", remedy="leave --select or --unsupervised out"))
     count = min(folds, len(utterances))
     parts = [list(utterances[part::count]) for part in range(count)]
-    trials = [Trial(None, _error(utterances, {"": recogniser}, [("", list(utterances))]))]
-    for candidate in candidates(config, seconds=sum(_seconds(recogniser, utterances))):
+    trials = [Trial(None, _error(utterances, {"": recogniser}, [("", list(utterances))], allow_pipes))]
+    for candidate in candidates(config, seconds=sum(_seconds(recogniser, utterances, allow_pipes))):
         models, held_out = {}, []
         for number, part in enumerate(parts):
             rest = [utterance for other in parts if other is not part for utterance in other]
-            models[str(number)] = adapt(recogniser, rest, candidate, fisher).recogniser
+            models[str(number)] = adapt(recogniser, rest, candidate, fisher, allow_pipes=allow_pipes).recogniser
             held_out.append((str(number), part))
-        trials.append(Trial(candidate, _error(utterances, models, held_out)))
+        trials.append(Trial(candidate, _error(utterances, models, held_out, allow_pipes)))
     return min(trials, key=lambda trial: trial.wer).config, trials
 
 
@@ -76,16 +77,20 @@ def candidates(config: AdaptConfig, seconds: float) -> list[AdaptConfig]:
     return sorted(found, key=lambda one: (one.steps or 0) * (one.learning_rate or 0.0) * (1.0 - (one.kld or 0.0)))
 
 
-def _seconds(recogniser: Recogniser, utterances: Sequence[Utterance]) -> list[float]:
+def _seconds(recogniser: Recogniser, utterances: Sequence[Utterance], allow_pipes: bool) -> list[float]:
     from speechnlp_tl.speech.dataset import SpeechDataset
 
-    return [frames / 100.0 for frames in SpeechDataset(utterances, recogniser.config.features).frames]
+    dataset = SpeechDataset(utterances, recogniser.config.features, allow_pipes=allow_pipes)
+    return [frames / 100.0 for frames in dataset.frames]
 
 
 def _error(
-    utterances: Sequence[Utterance], models: Mapping[str, Recogniser], parts: Sequence[tuple[str, list[Utterance]]]
+    utterances: Sequence[Utterance],
+    models: Mapping[str, Recogniser],
+    parts: Sequence[tuple[str, list[Utterance]]],
+    allow_pipes: bool,
 ) -> float:
     hypotheses: dict[str, list[str]] = {}
     for name, part in parts:
-        hypotheses |= {key: found.words for key, found in models[name].transcribe(part).items()}
+        hypotheses |= {key: found.words for key, found in models[name].transcribe(part, allow_pipes).items()}
     return score({utterance.id: utterance.words for utterance in utterances}, hypotheses).wer

@@ -82,21 +82,25 @@ def assert_same_run(whole: Path, other: Path, name: str) -> None:
     assert records[0] == records[1]
 
 
+def newest(folder: Path) -> int:
+    return max((int(path.parent.name[5:]) for path in folder.glob("exp/checkpoints/step-*/manifest.json")), default=0)
+
+
 def test_resume_after_kill_gives_identical_weights(server, uninterrupted, tmp_path):
     moments = random.Random(0)
-    plan = write_plan(tmp_path, "killed", tmp_path / "exp", slow=0.004)
-    kills = 0
-    for _ in range(8):
-        child = start(server, plan)
-        time.sleep(moments.uniform(0.02, 0.5))
+    plan = write_plan(tmp_path, "killed", tmp_path / "exp", slow=0.01)
+    resumed_from = []
+    for _ in range(5):
+        child, before, limit = start(server, plan), newest(tmp_path), time.monotonic() + 60
+        while newest(tmp_path) <= before and time.monotonic() < limit:
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.05))  # inside a step, an evaluation or the writing of a checkpoint
         os.kill(child, signal.SIGKILL)
-        if ended(server) == 0:
-            break
-        kills += 1
-    else:
-        start(server, plan)
-        assert ended(server) == 0
-    assert kills >= 2
+        assert ended(server) == -signal.SIGKILL
+        resumed_from.append(newest(tmp_path))
+    start(server, plan)
+    assert ended(server) == 0
+    assert 0 < resumed_from[0] < resumed_from[-1] < 30  # it was killed on the way, and each run went on from the last
     assert_same_run(uninterrupted, tmp_path, "killed")
     assert not list((tmp_path / "exp" / "checkpoints").glob(".step-*"))
 

@@ -1,0 +1,123 @@
+"""RESULTS.md: what is claimed, whether it holds, and the measurements. `python benchmarks/_report.py` renders it anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from _harness import HERE, RESULTS
+
+from speechnlp_tl.atomic import write_text
+from speechnlp_tl.evaluation.results import Record, TableSpec, environment, read_results, render_results
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A promise and the records that keep or break it; the worst of them counts."""
+
+    text: str
+    benchmark: str
+    metric: str
+    limit: float
+    at_most: bool = True
+    unit: str = ""
+    systems: tuple[str, ...] = field(default=())
+
+    def row(self, records: Sequence[Record]) -> str:
+        sign = "≤" if self.at_most else "≥"
+        values = self._values(records)
+        if not values:
+            return f"| {self.text} | {sign} {self.limit:g}{self.unit} | – | not measured |"
+        worst = max(values) if self.at_most else min(values)
+        holds = worst <= self.limit if self.at_most else worst >= self.limit
+        return f"| {self.text} | {sign} {self.limit:g}{self.unit} | {worst:.3g}{self.unit} | {_verdict(holds)} |"
+
+    def _values(self, records: Sequence[Record]) -> list[float]:
+        if self.metric == "peak_mb":
+            return [record.peak_mb for record in records if record.peak_mb is not None]
+        return [
+            record.value
+            for record in records
+            if record.recipe == self.benchmark
+            and record.metric == self.metric
+            and (not self.systems or record.system in self.systems)
+        ]
+
+
+def _verdict(holds: bool) -> str:
+    return "yes" if holds else "**no**"
+
+
+HMM, CTC_GRAPH, CTC_LOSS = "full_sum, HMM graphs", "full_sum, CTC graphs", "torch ctc_loss"
+SHAPES = ((8, 60, 30), (16, 150, 80), (32, 400, 200))
+COMMAND, IN_PROCESS = "whole command", "in a running process"
+
+
+def shape_name(shape: Sequence[int], threads: int) -> str:
+    return f"{' x '.join(str(size) for size in shape)}, {threads} thread{'s' * (threads > 1)}"
+
+
+CLAIMS = (
+    Claim("Full-sum loss against `ctc_loss` of PyTorch, time", "full_sum", "ratio", 3, unit=" x", systems=(HMM, CTC_GRAPH)),
+    Claim("Trainer against a bare PyTorch loop, overhead", "trainer_overhead", "overhead", 5, unit=" %"),
+    Claim(
+        "Training against SpeechBrain's CTC recipe, throughput", "speechbrain_ctc", "throughput ratio", 1, False, " x"
+    ),
+    Claim("`adapt` to an FSDD speaker, 10 utterances", "adaptation_time", "seconds", 20, unit=" s"),
+    Claim(
+        "`transcribe` on one core, times real time", "transcription_speed", "times real time", 100, False, " x"
+    ),
+    Claim("`speechnlp-tl --help`", "startup", "seconds", 0.5, unit=" s"),
+    Claim("Peak memory of each of these", "", "peak_mb", 2000, unit=" MB"),
+)
+
+TABLES = (
+    TableSpec(
+        "Full-sum loss",
+        rows=("budget", "system"),
+        where={"recipe": "full_sum"},
+        row_order=[shape_name(shape, threads) for threads in (1, 2) for shape in SHAPES],
+        text="Forward and backward pass, log-softmax included. Batch x frames x states or labels; 80 pdfs. `ratio` is "
+        "the time over that of `ctc_loss` with as many labels as the HMM has states, in the same rounds. `ctc_loss` "
+        "walks through 2 S + 1 states; on CTC graphs full_sum does exactly the same computation, and the two agree.",
+    ),
+    TableSpec(
+        "Trainer overhead",
+        rows=("corpus", "system"),
+        where={"recipe": "trainer_overhead"},
+        decimals=1,
+        text="One epoch through `AsrTask` and `Trainer` (progress, metrics, TensorBoard, a checkpoint at the end) "
+        "against a plain loop over the same batches, collated in memory. Both end with the same weights.",
+    ),
+    TableSpec(
+        "SpeechBrain",
+        where={"recipe": "speechbrain_ctc"},
+        text="The same encoder, batches and optimiser. First epoch: audio is read and features are computed by both. "
+        "Later epochs: we have them in memory, SpeechBrain's recipe computes them again.",
+    ),
+    TableSpec("Adaptation", rows=("corpus", "budget", "system"), where={"recipe": "adaptation_time"}),
+    TableSpec(
+        "Transcription",
+        rows=("corpus", "system"),
+        where={"recipe": "transcription_speed"},
+        decimals=0,
+        text="Reading, features, network and search. The whole command also starts Python and loads the model.",
+    ),
+    TableSpec("Start", rows=("system",), where={"recipe": "startup"}),
+)
+
+
+def render(records: Sequence[Record]) -> str:
+    claims = ["| claim | aim | measured | holds |", "| --- | ---: | ---: | --- |", *(c.row(records) for c in CLAIMS)]
+    peaks = [f"{r.recipe} ({r.system}) {r.peak_mb:.0f} MB" for r in records if r.peak_mb is not None]
+    prose = "## Claims\n\nThe worst case of each benchmark counts.\n\n" + "\n".join(claims)
+    if peaks:
+        prose += "\n\nPeak memory: " + ", ".join(peaks) + "."
+    measured = {record.recipe for record in records}
+    tables = [table for table in TABLES if table.where["recipe"] in measured]
+    text = render_results(records, "Benchmarks", "make bench", environment(), tables, prose)
+    return text.replace("| budget | system |", "| shape | system |")
+
+
+if __name__ == "__main__":
+    write_text(HERE / "RESULTS.md", render(read_results(RESULTS)))
