@@ -74,25 +74,40 @@ def run(command: Sequence[str | Path], threads: int | None = None, one_core: boo
     return Finished(output, wall, usage.ru_maxrss * unit / 1e6)
 
 
-def worker(script: str, *arguments: str | Path, threads: int | None = None, python: str | None = None) -> Finished:
+def worker(
+    script: str,
+    *arguments: str | Path,
+    threads: int | None = None,
+    one_core: bool = False,
+    python: str | None = None,
+) -> Finished:
     """Run `script --worker ARGUMENTS`: the part of a benchmark that does the work, in a process of its own."""
-    return run([python or sys.executable, script, "--worker", *arguments], threads)
+    return run([python or sys.executable, script, "--worker", *arguments], threads, one_core)
 
 
 def _python_path() -> list[str]:
     return [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
 
 
-def interleaved(sides: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Seconds of each function in each round; within a round they run in turn, the other way round every second."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of each side in each round, by the clock on the wall and of the processor."""
+
+    wall: dict[str, list[float]]
+    processor: dict[str, list[float]]
+
+
+def interleaved(sides: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 1) -> Timings:
+    """Run all sides in turn in each round, the other way round in every second one."""
+    timings = Timings({name: [] for name in sides}, {name: [] for name in sides})
     for number in range(-warm_up, rounds):
         for name in list(sides) if number % 2 == 0 else reversed(sides):
-            begin = time.perf_counter()
+            wall, processor = time.perf_counter(), time.process_time()
             sides[name]()
             if number >= 0:
-                seconds[name].append(time.perf_counter() - begin)
-    return seconds
+                timings.wall[name].append(time.perf_counter() - wall)
+                timings.processor[name].append(time.process_time() - processor)
+    return timings
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, tuple[float, float]]:

@@ -48,7 +48,7 @@ def measure(rounds: int) -> list[dict[str, Any]]:
         torch.testing.assert_close(gradient, expected, rtol=0, atol=5e-3)
         # the small shapes take a millisecond: more rounds for them
         count = rounds * max(1, 200_000 // (rows * frames * states))
-        found.append({"shape": [rows, frames, states], "seconds": interleaved(sides, count, warm_up=3)})
+        found.append({"shape": [rows, frames, states], "seconds": interleaved(sides, count, warm_up=3).wall})
     return found
 
 
@@ -86,7 +86,7 @@ def ctc_loss_side(logits: Any, labels: Sequence[Sequence[int]]) -> Any:
 
 
 def transcript_graph(states: int, seed: int) -> HmmGraph:
-    """The training graph of words of three to five phones, every fourth with two pronunciations: about `states` states."""
+    """The training graph of words of three to five phones, a quarter with two pronunciations: up to `states` states."""
     from speechnlp_tl.speech.hmm import utterance_graph
     from speechnlp_tl.speech.topology import Topology
 
@@ -102,7 +102,7 @@ def transcript_graph(states: int, seed: int) -> HmmGraph:
 
 
 def ctc_graph(labels: Sequence[int]) -> HmmGraph:
-    """Connectionist temporal classification (Graves et al. 2006): blanks around all labels, transitions cost nothing."""
+    """Connectionist temporal classification (Graves et al. 2006): blanks around labels, transitions cost nothing."""
     from speechnlp_tl.speech.hmm import HmmGraph
 
     pdf = [BLANK]

@@ -1,6 +1,6 @@
 """How long `speechnlp-tl --help` takes, as a process: the median of ten runs after a first one.
 
-    python benchmarks/startup.py [--runs 10]
+python benchmarks/startup.py [--runs 10]
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ Upstream has 50 takes of each digit from each of 6 speakers. Strings of 3 to 7 d
 takes of one speaker, with short pauses of faint noise; a take is never used twice in a pass. Takes are parted first,
 so that no take is on two sides:
 
-    takes  0-19  <speaker>/test    200 takes, about 40 strings: the target's test, and what a source must not forget
-    takes 20-44  <speaker>/train   250 takes, about 50 strings: the source model's training data
-    takes 45-49  <speaker>/dev      50 takes, about 10 strings: the source model's held-out data
-    takes 20-49  <speaker>/pool    train and dev together: what a target speaker may adapt with
+    takes  0-14  <speaker>/test    150 takes, about 30 strings: the target's test, and what a source must not forget
+    takes 15-45  <speaker>/train   310 takes, about 62 strings: the source model's training data
+    takes 46-49  <speaker>/dev      40 takes, about 8 strings: the source model's held-out data
+    takes 15-49  <speaker>/pool    train and dev together: what a target speaker may adapt with
 
     leave_out/<speaker>/train, dev, test    those three of the five other speakers
 
@@ -39,7 +39,7 @@ from speechnlp_tl.speech.lexicon import Lexicon
 
 RATE = 8000
 SHORTEST, LONGEST = 3, 7
-PARTS = {"test": range(20), "train": range(20, 45), "dev": range(45, 50)}
+PARTS = {"test": range(15), "train": range(15, 46), "dev": range(46, 50)}
 """Which takes of each digit belong to which part."""
 
 # ARPAbet without stress, as in the CMU dictionary's notation.

@@ -104,7 +104,9 @@ def prepare(
         write_text(folder / "phones.txt", "".join(lines))
         parts = {speaker: _part(own) for speaker, own in spoken.items()}
         everybody = {part: DataDir(u for own in parts.values() for u in own[part]) for part in SOURCE_PARTS}
-        return write_splits(folder, out, {**everybody, **leave_one_out(parts)})
+        # the names that an4 and yesno use: one config fits them all
+        main = {"train_main": everybody["train"], "train_dev": everybody["dev"]}
+        return write_splits(folder, out, {**everybody, **main, **leave_one_out(parts)})
 
 
 def make_speakers(count: int, seed: int) -> list[Speaker]:

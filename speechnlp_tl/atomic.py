@@ -25,7 +25,7 @@ def atomic_file(target: str | Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _sync(temporary)
-        os.replace(temporary, target)
+        temporary.replace(target)
     except OSError as error:
         raise _explain(error, target) from error
     finally:
@@ -41,7 +41,7 @@ def atomic_directory(target: str | Path) -> Iterator[Path]:
         InputError: `target` exists and is not empty, the disk is full or the folder cannot be written.
     """
     target = Path(target)
-    if target.is_dir() and any(target.iterdir()) or target.is_file():
+    if (target.is_dir() and any(target.iterdir())) or target.is_file():
         raise InputError(Problem("exists already", file=target, remedy="choose another folder or remove this one"))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
@@ -51,7 +51,7 @@ def atomic_directory(target: str | Path) -> Iterator[Path]:
         for path in temporary.rglob("*"):
             if path.is_file():
                 _sync(path)
-        os.replace(temporary, target)
+        temporary.replace(target)
         _sync(target.parent)
     except OSError as error:
         raise _explain(error, target) from error

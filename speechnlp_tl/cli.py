@@ -19,7 +19,6 @@ from speechnlp_tl.commands.transcribe import transcribe
 from speechnlp_tl.errors import InputError
 
 
-
 class Verbs(TyperGroup):
     """The verbs, with exit codes of our own where typer's say nothing: 130 when interrupted, 141 for a closed pipe."""
 
@@ -38,6 +37,7 @@ class Verbs(TyperGroup):
 app = typer.Typer(
     cls=Verbs,
     help="Adapt speech models to a new speaker, language or domain.",
+    epilog="With --debug an error shows where in the program it came from.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -35,7 +35,7 @@ def test_text_is_written_as_utf8_and_nothing_else_is_left(tmp_path: Path, text: 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, InputError])
 def test_an_error_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
     write_text(tmp_path / "file", "old")
-    with pytest.raises(error), atomic_file(tmp_path / "file") as temporary:
+    with pytest.raises(error), atomic_file(tmp_path / "file") as temporary:  # noqa: PT012
         temporary.write_text("half of the n")
         raise error("stop")
     assert (tmp_path / "file").read_text() == "old"
@@ -46,12 +46,16 @@ def no_space(*arguments: object) -> NoReturn:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
+FAILING = {"fsync": (os, "fsync"), "replace": (Path, "replace")}
+
+
+@pytest.mark.parametrize("call", FAILING)
 def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path: Path, monkeypatch, call: str) -> None:
     write_text(tmp_path / "file", "old")
-    with monkeypatch.context() as patched, pytest.raises(InputError) as caught:
-        patched.setattr(os, call, no_space)
-        write_text(tmp_path / "file", "new")
+    with monkeypatch.context() as patched:
+        patched.setattr(*FAILING[call], no_space)
+        with pytest.raises(InputError) as caught:
+            write_text(tmp_path / "file", "new")
     (problem,) = caught.value.problems
     assert problem.file == tmp_path / "file"
     assert problem.what == "cannot be written: No space left on device"
@@ -60,20 +64,20 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path: Path, monkeypatch
     assert names(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("call", FAILING)
 def test_a_full_disk_leaves_no_half_directory(tmp_path: Path, monkeypatch, call: str) -> None:
-    with (
+    with (  # noqa: PT012
         monkeypatch.context() as patched,
         pytest.raises(InputError, match="target: cannot be written: No space left"),
         atomic_directory(tmp_path / "target") as folder,
     ):
         (folder / "file").write_text("new")
-        patched.setattr(os, call, no_space)
+        patched.setattr(*FAILING[call], no_space)
     assert names(tmp_path) == []
 
 
 def test_an_error_inside_a_new_directory_names_the_place_it_would_have_had(tmp_path: Path) -> None:
-    with (
+    with (  # noqa: PT012
         pytest.raises(InputError, match=f"^{tmp_path}/target/file/deep: cannot be written"),
         atomic_directory(tmp_path / "target") as folder,
     ):
@@ -117,7 +121,7 @@ def test_an_empty_directory_may_be_filled_and_no_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_error_leaves_no_half_directory(tmp_path: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), atomic_directory(tmp_path / "target") as folder:
+    with pytest.raises(error), atomic_directory(tmp_path / "target") as folder:  # noqa: PT012
         (folder / "file").write_text("x")
         raise error
     assert names(tmp_path) == []

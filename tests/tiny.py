@@ -24,8 +24,8 @@ features: {{rate: 8000, bins: 16}}
 encoder: {{width: 32, layers: 4, kernel: 3, subsampling: 3, input_kernel: 5, dropout: 0.0}}
 tune: {{lm_scales: [0.5, 1.0], insertion_penalties: [0.0, 1.0]}}
 batch_seconds: 12
-train: {{epochs: 10, learning_rate: 0.006, schedule: onecycle, warmup: 0.2, clip_norm: 5.0, metric: wer, tensorboard: false,
-         evaluate_every: 10}}
+train: {{epochs: 10, learning_rate: 0.006, schedule: onecycle, warmup: 0.2, clip_norm: 5.0, metric: wer,
+         evaluate_every: 10, tensorboard: false}}
 """
 
 

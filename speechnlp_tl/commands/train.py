@@ -29,7 +29,9 @@ def train(
         typer.echo(f"{trained.model_dir}: finished already")
     else:
         result = trained.result
-        typer.echo(f"{trained.model_dir}: {result.steps} steps, {result.wall_s / 60:.1f} minutes, {result.peak_mb:.0f} MB")
+        typer.echo(
+            f"{trained.model_dir}: {result.steps} steps, {result.wall_s / 60:.1f} minutes, {result.peak_mb:.0f} MB"
+        )
     if trained.dev_wer is not None:
         decode = trained.recogniser.config.decode
         chosen = f"LM weight {decode.lm_scale:g}, insertion penalty {decode.insertion_penalty:g}, chosen there"

@@ -14,7 +14,9 @@ def transcribe(
     data: Annotated[Path | None, typer.Option(help="Kaldi data directory, instead of recordings.")] = None,
     out: Annotated[Path | None, typer.Option(help="Kaldi text file to write; printed when not given.")] = None,
     base: Annotated[Path | None, typer.Option(help="Base model of an adapter that was moved.")] = None,
-    confidence: Annotated[bool, typer.Option("--confidence", help="Print each utterance's confidence, 0 to 1.")] = False,
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="Print each utterance's confidence, 0 to 1.")
+    ] = False,
     resample: Annotated[bool, typer.Option("--resample", help="Convert audio of other sampling rates.")] = False,
     allow_pipes: Annotated[bool, typer.Option("--allow-pipes", help="Run commands that stand in wav.scp.")] = False,
 ) -> None:
@@ -34,7 +36,7 @@ def transcribe(
     else:
         utterances = [Utterance(str(path), "unknown", str(path)) for path in audio or []]
     check_audio(utterances, recogniser.config.features)
-    found = recogniser.transcribe(utterances, allow_pipes=allow_pipes)
+    found = recogniser.transcribe(utterances, allow_pipes, confidence)
     lines = []
     for name, hypothesis in found.items():
         scored = [f"{hypothesis.confidence:.3f}"] if confidence else []

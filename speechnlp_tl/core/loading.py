@@ -43,7 +43,13 @@ def load_steps(
             wanted.append((own or rows[:1], not own))
     parts = zip(_batches(task, [rows for rows, _ in wanted], epoch, config.workers), wanted, strict=True)
     for count in counts:
-        yield [Part(batch, empty) for batch, (_, empty) in islice(parts, count)]
+        yield [_part(batch, empty) for batch, (_, empty) in islice(parts, count)]
+
+
+def _part(batch: Batch, empty: bool) -> Part:
+    if empty:
+        batch.units = 0.0  # for tasks that gather statistics of what they see
+    return Part(batch, empty)
 
 
 def _batches(task: Task, parts: list[list[int]], epoch: int, workers: int) -> Iterator[Batch]:

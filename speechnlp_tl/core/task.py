@@ -11,7 +11,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -26,7 +25,10 @@ class Batch(Protocol):
     ids: list[str]
     """Names of the rows, for messages."""
     units: float
-    """How many loss units (frames, tokens, documents) the rows hold: the denominator of the mean loss."""
+    """How many loss units (frames, tokens, documents) the rows hold: the denominator of the mean loss.
+
+    0 marks rows that are run only so that all processes do the same: their loss does not count, nor should statistics.
+    """
 
     def to(self: BatchT, device: torch.device) -> BatchT: ...
 
@@ -100,6 +102,5 @@ class Task(ABC):
     def end_step(self, total: Callable[[Tensor], Tensor]) -> None:  # noqa: B027 - most tasks have nothing to do here
         """Called after each optimiser step. `total` sums a tensor over all processes (a running prior needs it)."""
 
-    def save(self, directory: Path, model: nn.Module) -> None:
-        """Write a model directory that loads without this task. Called with the best and the last weights."""
-        raise NotImplementedError(f"{type(self).__name__} does not save model directories")
+    def skip_step(self) -> None:  # noqa: B027 - most tasks have nothing to do here
+        """Called instead of `end_step` after a step that was skipped: forget what it left."""

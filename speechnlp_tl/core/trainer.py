@@ -224,6 +224,7 @@ class Trainer:
                 place | {"skipped": state.skips.total + 1, "reason": outcome.reason, "ids": outcome.bad_ids},
                 f"step {state.step} skipped: {outcome.reason}; rows: {', '.join(outcome.bad_ids)}",
             )
+            self.task.skip_step()
             state.skips.skip(outcome.reason, outcome.bad_ids)
         if self._logged(state.step):
             values = {

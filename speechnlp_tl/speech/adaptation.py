@@ -5,8 +5,8 @@ A method is what is trained, joined by `+` to what holds it back:
     finetune | layers | lhuc | lin | lora      all weights, some layers, or an adapter's few parameters
     kld | l2sp | ewc                           stay close to the source's outputs or parameters
 
-so `kld` is fine-tuning with KLD, `layers+kld` and `lora+l2sp+kld` are what they say. `auto` is the default that needs no
-tuning (see `AUTO`).
+so `kld` is fine-tuning with KLD, `layers+kld` and `lora+l2sp+kld` are what they say. `auto` is the default that needs
+no tuning (see `AUTO`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from speechnlp_tl.core.config import StrictModel, TrainConfig
@@ -50,7 +50,7 @@ class LayersConfig(StrictModel):
     rest: Literal["copied", "fresh"] = Field("copied", description="how the other layers start")
     then_finetune_all: bool = False
 
-    model_config = {**StrictModel.model_config, "populate_by_name": True, "serialize_by_alias": True}
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
 class AdaptConfig(StrictModel):
@@ -197,7 +197,7 @@ def own_transcripts(
     recogniser: Recogniser, utterances: Sequence[Utterance], confidence: float, allow_pipes: bool = False
 ) -> tuple[list[Utterance], list[str]]:
     """The utterances with the recogniser's own hypotheses as transcripts, and the ids of those it does not trust."""
-    hypotheses = recogniser.transcribe(utterances, allow_pipes)
+    hypotheses = recogniser.transcribe(utterances, allow_pipes, confidence=True)
     trusted, left_out = [], []
     for utterance in utterances:
         hypothesis = hypotheses[utterance.id]
@@ -241,7 +241,9 @@ def _terms(
     method: Method, config: AdaptConfig, model: nn.Module, source: nn.Module, fisher: Mapping[str, Tensor] | None
 ) -> list[Term]:
     terms: list[Term] = []
-    assert config.kld is not None and config.l2sp is not None and config.ewc is not None
+    assert config.kld is not None
+    assert config.l2sp is not None
+    assert config.ewc is not None
     if "kld" in method.held_back:
         terms.append(KLD(config.kld))
     if "l2sp" in method.held_back:
@@ -256,7 +258,8 @@ def _terms(
 
 
 def _train_config(config: AdaptConfig, phases: int) -> TrainConfig:
-    assert config.steps is not None and config.learning_rate is not None
+    assert config.steps is not None
+    assert config.learning_rate is not None
     return TrainConfig(
         seed=config.seed,
         steps=max(1, config.steps // phases),

@@ -91,7 +91,8 @@ class AdaptationRun:
                 self.source, self.utterances, self.config, fisher=fisher, allow_pipes=self.allow_pipes
             )
             best = min(trial.wer for trial in trials)
-            yield f"cross-validation: {trials[0].wer:.1f} % WER unadapted, {best:.1f} % with the best of {len(trials) - 1}"
+            unadapted, tried = trials[0].wer, len(trials) - 1
+            yield f"cross-validation: {unadapted:.1f} % WER unadapted, {best:.1f} % with the best of {tried}"
         if config is None:
             yield "no strength was better than leaving the model as it is: the source model is saved unchanged"
             self.source.save(self.out)
@@ -175,7 +176,8 @@ def _describe(adapted: Adapted) -> Iterator[str]:
         + (f", rho {settings.kld:.2f}" if "kld" in adapted.method.held_back else "")
     )
     if adapted.left_out:
-        yield f"left out {len(adapted.left_out)} utterances with uncertain hypotheses: {' '.join(adapted.left_out[:10])}"
+        some = " ".join(adapted.left_out[:10])
+        yield f"left out {len(adapted.left_out)} utterances with uncertain hypotheses: {some}"
     if adapted.report is not None:
         table = adapted.report.table()
         # the whole table, which is also in transfer.txt, says something only when layers were treated differently

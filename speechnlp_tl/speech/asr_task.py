@@ -1,4 +1,4 @@
-"""Speech recognition as a `Task`: full-sum or frame cross-entropy training of an acoustic model, word error rate on dev.
+"""Speech recognition as a `Task`: full-sum or frame cross-entropy training, word error rate on dev.
 
 Unsupervised adaptation uses the same task on the recogniser's own hypotheses as transcripts.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -79,6 +78,8 @@ class AsrTask(Task):
         InputError: words without pronunciation, or utterances too short for their transcripts; lists all.
     """
 
+    model: AcousticModel
+
     def __init__(
         self,
         recogniser: Recogniser,
@@ -140,7 +141,7 @@ class AsrTask(Task):
         else:
             aligned = batch.alignment[:, :frames]
             loss = F.nll_loss(log_posteriors.transpose(1, 2), aligned, ignore_index=IGNORE, reduction="sum")
-        if model is self.model and model.training and not self.keep_prior:
+        if model is self.model and model.training and batch.units and not self.keep_prior:
             self.model.head().observe(log_posteriors.detach(), mask)
         return Step(loss=loss, logits=output.logits, mask=mask, features=output.hidden)
 
@@ -149,6 +150,9 @@ class AsrTask(Task):
             return
         head = self.model.head()
         head.update_prior(total(head.take_observed()), self.recogniser.config.hmm.prior_decay)
+
+    def skip_step(self) -> None:
+        self.model.head().take_observed()
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -161,10 +165,6 @@ class AsrTask(Task):
             {name: hypothesis.words for name, hypothesis in found.items()},
         )
         return {"wer": result.wer}
-
-    def save(self, directory: Path, model: nn.Module) -> None:
-        assert isinstance(model, AcousticModel)
-        replace(self.recogniser, model=model).save(directory)
 
     def align(self) -> None:
         """Align the training rows with the current model; from here on the loss is frame cross-entropy on that."""

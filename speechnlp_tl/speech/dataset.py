@@ -79,7 +79,7 @@ class SpeechDataset:
         return apply_masks(features, draw_masks(self.augment, len(features), self.config.bins, generator))
 
     def waveform(self, row: int, epoch: int | None = None) -> tuple[Tensor, float, list[tuple[int, ...]]]:
-        """Samples, warp factor and masks of a row, for features computed on the device; `epoch` None leaves it plain."""
+        """Samples, warp factor and masks of a row, for features computed on the device; plain without an `epoch`."""
         samples = self._read(row)
         if epoch is None:
             return torch.from_numpy(samples), 1.0, []

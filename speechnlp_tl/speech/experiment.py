@@ -1,4 +1,4 @@
-"""Train a recogniser from one YAML file: data, pronunciations, language model, one or two passes, tuning, model folder."""
+"""Train a recogniser from one YAML file: data, pronunciations, language model, one or two passes, tuning, model."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from speechnlp_tl.core.config import StrictModel, TrainConfig, dump_config, load
 from speechnlp_tl.core.processes import Processes
 from speechnlp_tl.core.trainer import Trainer, TrainResult
 from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.evaluation.environment import environment
 from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.audio_check import check_audio
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
@@ -38,8 +39,15 @@ class DataConfig(StrictModel):
 
     train: Path
     dev: Path | None = None
-    dev_share: float = Field(0.1, ge=0, lt=1, description="speakers held out of `train` where there is no `dev`; 0: none")
+    dev_share: float = Field(
+        0.1, ge=0, lt=1, description="speakers held out of `train` where there is no `dev`; 0: none"
+    )
     lexicon: Path | None = None
+    vocabulary: int = Field(
+        5000,
+        ge=0,
+        description="recognise every word of the lexicon if it has no more than this, else those of the data",
+    )
     arpa: Path | None = Field(None, description="n-gram model; estimated from the training transcripts when not given")
     ngram_order: PositiveInt = 2
     language: str | None = Field(None, description="espeak-ng language of words the lexicon lacks, such as en-us")
@@ -55,8 +63,8 @@ class SecondPass(StrictModel):
 class TuneConfig(StrictModel):
     """Search weights to try on the dev data."""
 
-    lm_scales: list[float] = [0.5, 0.75, 1.0, 1.5, 2.0]
-    insertion_penalties: list[float] = [-2.0, -1.0, 0.0, 1.0, 2.0]
+    lm_scales: list[float] = Field([0.5, 0.75, 1.0, 1.5, 2.0], min_length=1)
+    insertion_penalties: list[float] = Field([-2.0, -1.0, 0.0, 1.0, 2.0], min_length=1)
 
 
 class AsrExperiment(StrictModel):
@@ -121,12 +129,19 @@ def train(config: AsrExperiment, out: str | Path, quiet: bool = False, allow_pip
         _second_pass(task, config, out, quiet, processes)
     wer = None
     if processes.main:
+        facts = {"steps": result.steps, "wall_s": result.wall_s, "peak_mb": result.peak_mb, "skipped": result.skipped}
+        write_text(out / "run.json", json.dumps({**facts, "parameters": parameter_count(recogniser.model)}))
+        write_text(out / "environment.json", json.dumps(environment(), indent=2))
         recogniser, wer = tuned(recogniser, task.dev, config.tune)
         if wer is not None:
             write_text(out / "dev.json", json.dumps({"wer": wer, "decode": recogniser.config.decode.model_dump()}))
         recogniser.save(model_dir)
     processes.wait()
     return Trained(recogniser, model_dir, result, wer, processes.main)
+
+
+def parameter_count(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def is_claimed(out: Path, config: StrictModel) -> bool:
@@ -172,12 +187,17 @@ def read_data(config: DataConfig, allow_pipes: bool = False) -> tuple[list[Utter
 
 def build(config: AsrExperiment, training: Sequence[Utterance], dev: Sequence[Utterance] = ()) -> Recogniser:
     """A fresh recogniser for the words of the data: lexicon completed, language model read or estimated."""
-    words = sorted({word for utterance in [*training, *dev] for word in utterance.words})
-    lexicon = Lexicon.read(config.data.lexicon) if config.data.lexicon else Lexicon({})
-    lexicon, unknown, _ = complete(lexicon, words, config.data.language)
+    dictionary = Lexicon.read(config.data.lexicon) if config.data.lexicon else Lexicon({})
+    words = {word for utterance in [*training, *dev] for word in utterance.words}
+    if len(dictionary) <= config.data.vocabulary:
+        words.update(dictionary)
+    lexicon, unknown, _ = complete(dictionary, sorted(words), config.data.language)
     if unknown:
-        remedy = "add them to data.lexicon, or set data.language to let espeak-ng pronounce them"
-        raise InputError(Problem("words without pronunciation: " + " ".join(unknown), config.data.lexicon, remedy=remedy))
+        remedy = "add it to data.lexicon, or set data.language to let espeak-ng pronounce it"
+        raise InputError(
+            Problem(f"word {word} has no pronunciation: {reason}", config.data.lexicon, remedy=remedy)
+            for word, reason in unknown.items()
+        )
     ngram = language_model(config.data, training, lexicon)
     recogniser_config = RecogniserConfig(
         features=config.features,

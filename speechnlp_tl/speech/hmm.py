@@ -168,14 +168,15 @@ def _recursions(observed: Tensor, trellis: Trellis) -> tuple[Tensor, Tensor]:
     weight = trellis.weight.to(observed.dtype)
     arcs = torch.empty_like(weight)
     first, second, *others = arcs.split(trellis.widths)
+    entered, _, *crowds = trellis.widths
     frames = observed.unbind()
     for before, frame, sums in zip(frames, frames[1:], arrived[1:].unbind(), strict=False):
         torch.index_select(before, 0, trellis.origin, out=arcs)
         arcs.add_(weight)
-        torch.logaddexp(first, second, out=sums[: len(first)])
-        for more in others:
-            some = sums[: len(more)]
-            torch.logaddexp(some, more, out=some)
+        torch.logaddexp(first, second, out=sums[:entered])
+        for crowd, more in zip(crowds, others, strict=True):
+            crowded = sums[:crowd]
+            torch.logaddexp(crowded, more, out=crowded)
         frame.add_(sums)
     return arrived, observed
 

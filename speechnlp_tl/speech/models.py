@@ -25,7 +25,9 @@ def load_recogniser(directory: str | Path, base: str | Path | None = None) -> Re
     if (directory / CARD).is_file():
         place = Path(base) if base else _recorded_base(directory)
         if (place / CARD).is_file():
-            raise InputError(Problem("is an adapter, not a base model", place, remedy="name the base model with --base"))
+            raise InputError(
+                Problem("is an adapter, not a base model", place, remedy="name the base model with --base")
+            )
         recogniser = load_recogniser(place)
         load_adapter(directory, recogniser.model)
         recogniser.model.eval()
@@ -55,6 +57,8 @@ def _recorded_base(directory: Path) -> Path:
     base = Path(str(read_card(directory).extra.get("base", "")))
     if not base.is_dir():
         raise InputError(
-            Problem(f"the base model was at '{base}' and is not there now", directory / CARD, remedy="name it with --base")
+            Problem(
+                f"the base model was at '{base}' and is not there now", directory / CARD, remedy="name it with --base"
+            )
         )
     return base

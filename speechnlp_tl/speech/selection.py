@@ -66,7 +66,8 @@ def candidates(config: AdaptConfig, seconds: float) -> list[AdaptConfig]:
     """Strengths around the defaults, weakest first; what the user fixed stays fixed."""
     default = fill_defaults(config, seconds)
     steps, rate = default.steps, default.learning_rate
-    assert steps is not None and rate is not None
+    assert steps is not None
+    assert rate is not None
     rhos = (default.kld,) if config.kld is not None or "kld" not in default.method_parts else RHOS[::-1]
     found = [
         default.model_copy(update={"steps": max(1, round(steps * longer)), "learning_rate": rate * faster, "kld": rho})

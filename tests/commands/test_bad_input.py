@@ -1,4 +1,4 @@
-"""Everything a user can get wrong ends in exit code 2 and one clear error for each problem, and nothing half-written."""
+"""Everything a user can get wrong ends in exit code 2, one clear error for each problem, and nothing half-written."""
 
 from __future__ import annotations
 
@@ -93,7 +93,9 @@ def other_rate(path: Path) -> None:
 
 
 def shorten(path: Path) -> None:
-    fields = "sample_count -i 8000\nchannel_count -i 1\nsample_n_bytes -i 2\nsample_coding -s26 pcm,embedded-shorten-v2.00\n"
+    fields = (
+        "sample_count -i 8000\nchannel_count -i 1\nsample_n_bytes -i 2\nsample_coding -s26 pcm,embedded-shorten-v2.00\n"
+    )
     path.write_bytes(f"NIST_1A\n   1024\n{fields}end_head\n".encode().ljust(1024) + b"ajkg" + bytes(4000))
 
 
@@ -289,7 +291,11 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda path: path.write_text(path.read_text().replace("width: 32", "width: 48")),
         "model.safetensors: tensor",
     ),
-    "tokens of another model": ("tokens.txt", lambda path: path.write_text("SIL\t0\t0\n"), "tokens.txt: does not match"),
+    "tokens of another model": (
+        "tokens.txt",
+        lambda path: path.write_text("SIL\t0\t0\n"),
+        "tokens.txt: does not match",
+    ),
     "scrambled tokens": ("tokens.txt", scramble, "tokens.txt"),
     "truncated language model": ("lm.arpa", truncate, "lm.arpa"),
     "scrambled language model": ("lm.arpa", scramble, "lm.arpa"),
@@ -591,15 +597,15 @@ def shell(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_shell_sees_exit_code_two_and_one_line(tmp_path: Path):
-    done = shell("train", tmp_path / "none.yaml", "--out", tmp_path / "out")
+    done = shell("data", "validate", tmp_path / "none")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line == f"error: {tmp_path / 'none.yaml'}: cannot be read: No such file or directory"
+    assert line == f"error: {tmp_path / 'none'}: data directory does not exist; check the path"
     assert done.stdout == ""
 
 
 def test_debug_shows_where_an_error_was_raised(tmp_path: Path):
-    done = shell("--debug", "train", tmp_path / "none.yaml", "--out", tmp_path / "out")
+    done = shell("--debug", "data", "validate", tmp_path / "none")
     assert done.returncode != 0
     assert "Traceback" in done.stderr
     assert "InputError" in done.stderr

@@ -154,6 +154,18 @@ def test_scores_use_the_features_that_were_trained_on(
         torch.testing.assert_close(torch.from_numpy(scores[utterances[row].id]), own, atol=1e-2, rtol=1e-2)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("cmvn", ["utterance", "speaker"])
+def test_the_gpu_computes_the_same_loss_from_waveforms(
+    cmvn: str, make_recogniser: MakeRecogniser, utterances: list[Utterance]
+) -> None:
+    task = AsrTask(make_recogniser(features={"on_device": True, "cmvn": cmvn}), utterances[:12], augment=AUGMENT)
+    batch = task.load([0, 5, 11], 1)
+    expected = task.step(task.model.eval(), batch).loss.item()
+    cuda = torch.device("cuda")
+    assert task.step(task.model.to(cuda), batch.to(cuda)).loss.item() == pytest.approx(expected, rel=1e-3)
+
+
 # What is wrong with the data
 
 

@@ -10,6 +10,7 @@ import torch
 from speechnlp_tl.core.config import TrainConfig
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.evaluation.wer import score
+from speechnlp_tl.speech.asr_task import AsrTask, SpeechBatch
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.experiment import (
@@ -108,8 +109,12 @@ def test_every_word_without_pronunciation_is_listed_and_nothing_is_written(
     config: AsrExperiment, tiny_corpus: TinyCorpus, tmp_path: Path
 ) -> None:
     Lexicon.read(tiny_corpus.root / "lexicon.txt").subset(["asi", "isu", "usa", "sam"]).write(tmp_path / "small.txt")
-    with pytest.raises(InputError, match="aim mui"):
+    with pytest.raises(InputError) as raised:
         train(changed(config, data={"lexicon": tmp_path / "small.txt"}), tmp_path / "exp", quiet=True)
+    assert [(problem.what.split()[1], problem.file) for problem in raised.value.problems] == [
+        ("aim", tmp_path / "small.txt"),
+        ("mui", tmp_path / "small.txt"),
+    ]
     assert not (tmp_path / "exp").exists()
 
 
@@ -201,7 +206,18 @@ def test_without_dev_data_the_last_weights_are_kept(config: AsrExperiment, tmp_p
     assert Recogniser.load(trained.model_dir).config == trained.recogniser.config
 
 
-def test_a_second_pass_trains_on_from_the_first(config: AsrExperiment, tmp_path: Path) -> None:
+def test_a_second_pass_trains_on_from_the_first_on_its_alignments(
+    config: AsrExperiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained_on: list[bool] = []
+
+    def load(self: AsrTask, rows: list[int], epoch: int) -> SpeechBatch:
+        batch = plain_load(self, rows, epoch)
+        trained_on.append(batch.alignment is not None)
+        return batch
+
+    plain_load = AsrTask.load
+    monkeypatch.setattr(AsrTask, "load", load)
     # without a metric the last weights count, whatever they are worth
     first = changed(config, train={"metric": None})
     both = first.model_copy(update={"second_pass": SecondPass(epochs=1)})
@@ -210,6 +226,9 @@ def test_a_second_pass_trains_on_from_the_first(config: AsrExperiment, tmp_path:
     before, after = once.recogniser.model.state_dict(), twice.recogniser.model.state_dict()
     moved = [(after[name].float() - before[name].float()).abs().max().item() for name in before]
     assert max(moved) > 0
+    assert trained_on[:6] == [False] * 6, "three steps of each first pass"
+    assert all(trained_on[6:])
+    assert len(trained_on) > 6
     trained = [name for name in before if name.endswith("weight")]
     assert all((after[name] - before[name]).abs().max() < 0.1 for name in trained), "not a new start"
     again = train(both, tmp_path / "two", quiet=True)

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from speechnlp_tl.speech.hmm import full_sum, utterance_graph, viterbi
-from speechnlp_tl.speech.hmm_graph import HmmGraph, Pronunciations, pack_graphs
+from speechnlp_tl.speech.hmm import Pronunciations, full_sum, utterance_graph, viterbi
+from speechnlp_tl.speech.hmm_graph import HmmGraph, pack_graphs
 from speechnlp_tl.speech.topology import SILENCE, Topology
 
 PHONES = ("a", "b", "c")
@@ -269,6 +269,20 @@ def test_a_constant_added_to_a_frame_adds_itself_to_the_score(batch: tuple[Tenso
     torch.testing.assert_close(full_sum(scores + constants, lengths, packed), expected, atol=1e-9, rtol=0)
     shifted, plain = viterbi(scores + constants, lengths, packed), viterbi(scores, lengths, packed)
     assert torch.equal(shifted[0], plain[0])
+
+
+@pytest.mark.gpu
+def test_the_gpu_finds_the_same_scores_occupancies_and_paths(batch: tuple[Tensor, Tensor, list[HmmGraph]]) -> None:
+    scores, lengths, graphs = batch
+    results = []
+    for device in (torch.device("cpu"), torch.device("cuda")):
+        own, packed = scores.to(device).requires_grad_(), pack_graphs(graphs).to(device)
+        log_z = full_sum(own, lengths.to(device), packed)
+        (occupancy,) = torch.autograd.grad(log_z, own, torch.ones_like(log_z))
+        states, best = viterbi(own.detach(), lengths.to(device), packed)
+        results.append([value.detach().cpu() for value in (log_z, occupancy, states, best)])
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, atol=VITERBI, rtol=0)
 
 
 def test_an_utterance_without_frames_has_no_path(batch: tuple[Tensor, Tensor, list[HmmGraph]]) -> None:

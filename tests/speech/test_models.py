@@ -27,6 +27,16 @@ def same_weights(one: Recogniser, other: Recogniser) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+def understand_alike(one: Recogniser, other: Recogniser, utterances: list[Utterance]) -> bool:
+    """Same words, and same scores but for torch's rounding, which depends on what needs a gradient."""
+    a, b = one.transcribe(utterances, confidence=True), other.transcribe(utterances, confidence=True)
+    return [(found.words, found.times) for found in a.values()] == [
+        (found.words, found.times) for found in b.values()
+    ] and all(
+        abs(a[name].score - b[name].score) < 1e-3 and abs(a[name].confidence - b[name].confidence) < 1e-3 for name in a
+    )
+
+
 def test_an_experiment_and_the_model_in_it_are_the_same(tiny_experiment: Path):
     one, other = load_recogniser(tiny_experiment), load_recogniser(str(tiny_experiment / "model"))
     assert same_weights(one, other)
@@ -42,7 +52,7 @@ def test_a_recogniser_is_loaded_as_it_was_saved(tiny_recogniser: Recogniser, utt
     assert loaded.config == changed.config
     assert loaded.lexicon == tiny_recogniser.lexicon
     assert not loaded.model.training
-    assert loaded.transcribe(utterances) == changed.transcribe(utterances)
+    assert loaded.transcribe(utterances, confidence=True) == changed.transcribe(utterances, confidence=True)
 
 
 def test_a_model_is_never_written_over(tiny_recogniser: Recogniser, tmp_path: Path):
@@ -67,10 +77,13 @@ def test_an_adapter_is_small_and_works_on_its_base(tiny_experiment: Path, uttera
     loaded = load_recogniser(folder)
     assert [adapter.kind for adapter in attached(loaded.model)] == [kind]
     assert same_weights(loaded, adapted)
-    assert loaded.transcribe(utterances) == adapted.transcribe(utterances)
+    assert understand_alike(loaded, adapted, utterances)
+    assert not understand_alike(loaded, source, utterances)
     detach(loaded.model)
     assert same_weights(loaded, source)
-    assert loaded.transcribe(utterances) == source.transcribe(utterances)
+    assert loaded.transcribe(utterances, confidence=True) == source.transcribe(utterances, confidence=True), (
+        "bit for bit"
+    )
 
 
 def test_an_adapter_follows_its_base_only_when_told_where_it_went(tiny_experiment: Path, utterances, tmp_path: Path):

@@ -36,6 +36,11 @@ def model_dir(recogniser: Recogniser, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+def understood(recogniser: Recogniser, dataset: SpeechDataset) -> dict[str, tuple[list[str], float, object]]:
+    """Words, score and times of each hypothesis; not its confidence, which may not have been asked for."""
+    return {name: (found.words, found.score, found.times) for name, found in recogniser.transcribe(dataset).items()}
+
+
 def test_a_saved_model_loads_as_what_it_was(
     recogniser: Recogniser, model_dir: Path, utterances: list[Utterance]
 ) -> None:
@@ -50,7 +55,7 @@ def test_a_saved_model_loads_as_what_it_was(
     scores = dict(recogniser.scores(dataset))
     for name, again in loaded.scores(dataset):
         np.testing.assert_array_equal(again, scores[name])
-    assert loaded.transcribe(dataset) == recogniser.transcribe(dataset)
+    assert understood(loaded, dataset) == understood(recogniser, dataset)
 
 
 def test_a_model_saved_again_is_the_same_to_the_byte(model_dir: Path, tmp_path: Path) -> None:
@@ -211,4 +216,5 @@ def test_a_model_folder_works_after_it_was_moved(
     recogniser: Recogniser, model_dir: Path, tmp_path: Path, utterances: list[Utterance]
 ) -> None:
     shutil.move(model_dir, tmp_path / "elsewhere")
-    assert Recogniser.load(tmp_path / "elsewhere").transcribe(utterances[:2]) == recogniser.transcribe(utterances[:2])
+    dataset = SpeechDataset(utterances[:2], recogniser.config.features)
+    assert understood(Recogniser.load(tmp_path / "elsewhere"), dataset) == understood(recogniser, dataset)

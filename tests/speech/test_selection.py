@@ -1,4 +1,4 @@
-"""Strength chosen by cross-validation: never worse than not adapting, and nothing is looked at but adaptation speech."""
+"""Strength chosen by cross-validation: never worse than not adapting, and only adaptation speech is looked at."""
 
 from __future__ import annotations
 

@@ -1,0 +1,76 @@
+"""Who adapts to what: source model, adaptation pool and test sets of every target speaker (and fold)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.speech.data_dir import DataDir, Utterance
+from speechnlp_tl.speech.data_split import folds
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One target speaker, or one fold of them. No utterance is in both `pool` and `test`."""
+
+    target: str
+    fold: int
+    source: Path
+    """Experiment folder of the source model, which has never heard the target."""
+    pool: list[Utterance]
+    test: list[Utterance]
+    old: list[Utterance]
+    """Test speech of the source speakers (AN4: of held-out training speakers): what adaptation may cost."""
+    source_train: list[Utterance]
+    """What the Fisher information of `ewc` is measured on."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.target}-{self.fold}"
+
+
+def leave_one_out(data: Path, sources: Path, targets: int) -> list[Scenario]:
+    """FSDD and synthetic speech: each speaker in turn is the target of a model of all others."""
+    speakers = sorted(path.name for path in (data / "leave_out").iterdir())
+    chosen = speakers[:targets] if targets else speakers
+    return [
+        Scenario(
+            target=speaker,
+            fold=0,
+            source=sources / speaker,
+            pool=list(DataDir.read(data / speaker / "pool")),
+            test=list(DataDir.read(data / speaker / "test")),
+            old=list(DataDir.read(data / "leave_out" / speaker / "test")),
+            source_train=list(DataDir.read(data / "leave_out" / speaker / "train")),
+        )
+        for speaker in chosen
+    ]
+
+
+def test_speakers(data: Path, sources: Path, targets: int, count: int) -> list[Scenario]:
+    """AN4: each test speaker's utterances in `count` folds; all but one fold adapt, that one is the test."""
+    old = list(DataDir.read(data / "train_dev"))
+    source_train = list(DataDir.read(data / "train_main"))
+    found = []
+    by_speaker = DataDir.read(data / "test").by_speaker()
+    for speaker in sorted(by_speaker)[: targets or None]:
+        parts = folds(DataDir(by_speaker[speaker]), count)
+        for number, (rest, fold) in enumerate(parts):
+            found.append(Scenario(speaker, number, sources / "all", list(rest), list(fold), old, source_train))
+    return found
+
+
+def scenarios(corpus: str, data: Path, sources: Path, targets: int = 0, count: int = 3) -> list[Scenario]:
+    """All scenarios of a corpus; `targets` limits the speakers (0: all), `count` is AN4's number of folds.
+
+    Raises:
+        InputError: the data are not prepared, or the corpus is unknown.
+    """
+    if not data.is_dir():
+        raise InputError(Problem("the data are not prepared", data, remedy="run stages 0 and 1 first"))
+    if corpus == "an4":
+        return test_speakers(data, sources, targets, count)
+    if corpus in ("fsdd", "synthetic"):
+        return leave_one_out(data, sources, targets)
+    raise InputError(Problem(f"there is no corpus '{corpus}'", remedy="choose fsdd, an4 or synthetic"))

@@ -1,0 +1,29 @@
+"""The recipe's own config: which methods, budgets and seeds are run."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveInt
+
+from speechnlp_tl.core.config import StrictModel
+
+
+class LayerSweep(StrictModel):
+    """How many layers to copy, from the input and from the output; the rest starts afresh."""
+
+    budget: PositiveInt
+    counts: list[PositiveInt]
+    steps: PositiveInt
+    learning_rate: float = Field(gt=0)
+
+
+class SweepConfig(StrictModel):
+    """conf/*.yaml of the adaptation stage."""
+
+    source: str = Field(description="training config of the source models, beside this file")
+    methods: dict[str, list[str]] = Field(description="name in the tables -> overrides of AdaptConfig")
+    budgets: list[PositiveInt]
+    seeds: PositiveInt = 3
+    targets: int = Field(0, ge=0, description="target speakers; 0 is all")
+    folds: PositiveInt = 3
+    old_utterances: PositiveInt = Field(75, description="of the source speakers' test speech, spread over speakers")
+    layer_sweep: LayerSweep | None = None

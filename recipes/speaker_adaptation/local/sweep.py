@@ -1,0 +1,167 @@
+"""Adapt every source model with every method, budget and seed, and recognise the test speech before and after.
+
+One line of JSON a run goes to OUT/<target>-<fold>.jsonl; runs that are there already are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from scenarios import Scenario, scenarios
+from settings import SweepConfig
+
+from data_prep.command import run
+from speechnlp_tl.core.config import load_config
+
+
+@dataclass(frozen=True)
+class Run:
+    """One adaptation; `budget` 0 is the source model as it is."""
+
+    method: str
+    budget: int
+    seed: int
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        return (self.method, self.budget, self.seed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", required=True)
+    parser.add_argument("--conf", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sources", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    run(lambda: _work(arguments))
+
+
+def _work(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.conf, SweepConfig)
+    found = scenarios(arguments.corpus, arguments.data, arguments.sources, config.targets, config.folds)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    jobs = [(scenario, config, arguments.out / f"{scenario.name}.jsonl") for scenario in found]
+    began = time.time()
+    with ProcessPoolExecutor(min(arguments.jobs, len(jobs)), mp_context=get_context("spawn")) as pool:
+        for done, (scenario, count) in enumerate(zip(found, pool.map(_adapt_all, jobs), strict=True), start=1):
+            left = (time.time() - began) / done * (len(jobs) - done)
+            print(f"{scenario.name}: {count} runs; {done} of {len(jobs)} done, {left / 60:.0f} min left", flush=True)
+
+
+def runs(config: SweepConfig, pool: int) -> Iterator[Run]:
+    """Every run of a scenario whose pool has `pool` utterances. Budgets beyond the pool are left out."""
+    yield Run("unadapted", 0, 0)
+    for seed in range(config.seeds):
+        for budget in (budget for budget in config.budgets if budget <= pool):
+            for method, overrides in config.methods.items():
+                yield Run(method, budget, seed, tuple(overrides))
+    sweep = config.layer_sweep
+    if sweep is None or sweep.budget > pool:
+        return
+    training = (f"steps={sweep.steps}", f"learning_rate={sweep.learning_rate}")
+    for seed in range(config.seeds):
+        for count in sweep.counts:
+            for end in ("first", "last"):
+                layers = (f"layers.copy={end}:{count}", "layers.rest=fresh", "layers.then_finetune_all=true")
+                yield Run(f"{end}:{count}", sweep.budget, seed, ("method=layers", *layers, *training))
+        yield Run("all copied", sweep.budget, seed, ("method=finetune", *training))
+
+
+def _adapt_all(job: tuple[Scenario, SweepConfig, Path]) -> int:
+    import torch
+
+    torch.set_num_threads(1)
+    scenario, config, path = job
+    done = {(row["method"], row["budget"], row["seed"]) for row in read_rows(path)}
+    todo = [one for one in runs(config, len(scenario.pool)) if one.key not in done]
+    if todo:
+        worker = _Worker(scenario, config)
+        with path.open("a", encoding="utf-8") as lines:
+            for one in todo:
+                lines.write(json.dumps(worker.run(one)) + "\n")
+                lines.flush()
+    return len(todo) + len(done)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The runs written so far; a last line that was cut off by a kill is passed over, and cut off the file."""
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    if not text.endswith("\n"):
+        text = text[: text.rfind("\n") + 1]
+        path.write_text(text, encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+class _Worker:
+    """A scenario's source model and test sets, loaded once."""
+
+    def __init__(self, scenario: Scenario, config: SweepConfig) -> None:
+        from speechnlp_tl.speech.adaptation_run import source_fisher
+        from speechnlp_tl.speech.dataset import SpeechDataset
+        from speechnlp_tl.speech.models import load_recogniser
+
+        self.scenario = scenario
+        self.source = load_recogniser(scenario.source)
+        features = self.source.config.features
+        stride = max(1, len(scenario.old) // config.old_utterances)
+        self.tests = {
+            "target": SpeechDataset(scenario.test, features),
+            "old": SpeechDataset(scenario.old[::stride][: config.old_utterances], features),
+        }
+        needs_fisher = any("ewc" in override for overrides in config.methods.values() for override in overrides)
+        self.fisher = source_fisher(self.source, scenario.source_train) if needs_fisher else None
+
+    def run(self, one: Run) -> dict[str, Any]:
+        from speechnlp_tl.speech.adaptation import adapt
+        from speechnlp_tl.speech.adaptation_run import settings_from
+
+        row: dict[str, Any] = {
+            "target": self.scenario.target, "fold": self.scenario.fold,
+            "method": one.method, "budget": one.budget, "seed": one.seed,
+        }  # fmt: skip
+        recogniser = self.source
+        if one.budget:
+            drawn = random.Random(f"{self.scenario.name}-{one.seed}").sample(self.scenario.pool, len(self.scenario.pool))
+            began = time.perf_counter()
+            settings = settings_from([f"seed={one.seed}", *one.overrides])
+            adapted = adapt(self.source, drawn[: one.budget], settings, self.fisher)
+            row["wall_s"] = round(time.perf_counter() - began, 3)
+            row["seconds"] = round(adapted.seconds, 2)
+            recogniser = adapted.recogniser
+        return row | self._errors(recogniser)
+
+    def _errors(self, recogniser: Any) -> dict[str, Any]:
+        """Errors and words on the target's test and by source speaker on theirs."""
+        from speechnlp_tl.evaluation.wer import score
+
+        errors: dict[str, Any] = {}
+        for name, dataset in self.tests.items():
+            result = score(
+                {utterance.id: utterance.words for utterance in dataset.utterances},
+                {key: found.words for key, found in recogniser.transcribe(dataset).items()},
+                {utterance.id: utterance.speaker for utterance in dataset.utterances},
+            )
+            key = "target_errors" if name == "target" else name
+            errors[key] = {who: [counts.errors, counts.words] for who, counts in result.per_speaker.items()}
+            if name == "target":
+                errors["by_utterance"] = [[one.counts.errors, one.counts.words] for one in result.utterances]
+        return errors
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""`speechnlp-tl adapt`: a model and a little speech in, a better model or an adapter out; the source stays as it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from speechnlp_tl.speech.adaptation import parse_method
+from tests.tiny import TinyCorpus
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def adapt(run, tiny_experiment: Path, tiny_corpus: TinyCorpus):
+    """Adapt the tiny model to the new speaker, and hold that its folder did not change."""
+
+    def command(out: Path, *more: object):
+        before = tree(tiny_experiment)
+        arguments = ("--model", tiny_experiment, "--data", tiny_corpus.adaptation, "--out", out)
+        outcome = run("adapt", *arguments, *more)
+        assert outcome.code == 0, outcome.err
+        assert outcome.err == ""
+        assert tree(tiny_experiment) == before
+        return outcome
+
+    return command
+
+
+def test_the_default_helps_the_new_speaker_and_says_how_much(adapt, run, tiny_corpus: TinyCorpus, tmp_path: Path):
+    measure = ("--test-data", tiny_corpus.test, "--source-data", tiny_corpus.dev)
+    outcome = adapt(tmp_path / "new", *measure)
+    assert f"adapted with {parse_method('auto').name} on 10 utterances, 14." in outcome.out
+    assert f"saved in {tmp_path / 'new'}" in outcome.out
+    scores = json.loads((tmp_path / "new" / "scores.json").read_text())
+    new, old = scores["the new speaker"], scores["the old speakers"]
+    assert new["wer"] < 0.6 * new["baseline"]["wer"]
+    assert old["wer"] <= old["baseline"]["wer"] + 3
+    assert f"WER {new['wer']:.2f} %" in outcome.out
+    assert f"baseline WER {new['baseline']['wer']:.2f} %" in outcome.out
+
+    assert (
+        run("transcribe", "--model", tmp_path / "new", "--data", tiny_corpus.test, "--out", tmp_path / "hyp").code == 0
+    )
+    json_file = tmp_path / "score.json"
+    assert run("score", "--ref", tiny_corpus.test / "text", "--hyp", tmp_path / "hyp", "--json", json_file).code == 0
+    assert json.loads(json_file.read_text())["wer"] == pytest.approx(new["wer"]), "the folder is what was measured"
+
+
+def test_saved_settings_repeat_the_adaptation(adapt, tmp_path: Path):
+    adapt(tmp_path / "one", "--set", "steps=3", "--set", "kld=0.4", "--set", "seed=3")
+    settings = tmp_path / "one" / "adaptation.yaml"
+    saved = yaml.safe_load(settings.read_text())
+    assert (saved["steps"], saved["kld"], saved["seed"]) == (3, 0.4, 3)
+    assert None not in saved.values(), "every default is written down"
+    adapt(tmp_path / "again", "--config", settings)
+    adapt(tmp_path / "other", "--config", settings, "--set", "seed=4")
+    one, again, other = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "again", "other"))
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_options_come_after_the_config(adapt, tmp_path: Path):
+    (tmp_path / "conf.yaml").write_text("method: finetune\nsteps: 2\nlearning_rate: 0.001\n")
+    outcome = adapt(tmp_path / "a", "--config", tmp_path / "conf.yaml")
+    assert "adapted with finetune on" in outcome.out
+    outcome = adapt(tmp_path / "b", "--config", tmp_path / "conf.yaml", "--method", "layers+kld", "--set", "steps=1")
+    assert "adapted with layers+kld on" in outcome.out
+    assert ": 1 steps, learning rate 0.001" in outcome.out
+
+
+@pytest.mark.parametrize("kind", ["lhuc", "lin", "lora+kld"])
+def test_adapters_are_kilobytes_beside_their_base(adapt, run, tiny_corpus, tiny_experiment, tmp_path: Path, kind: str):
+    outcome = adapt(tmp_path / "adapter", "--method", kind, "--set", "steps=2")
+    assert " kB" in outcome.out
+    names = set(tree(tmp_path / "adapter"))
+    assert names == {"adapter.safetensors", "adapter.yaml", "adaptation.yaml", "README.md"}
+    card = yaml.safe_load((tmp_path / "adapter" / "adapter.yaml").read_text())
+    assert card["extra"]["base"] == str(tiny_experiment / "model")
+    assert card["extra"]["method"] == kind
+    assert run("transcribe", "--model", tmp_path / "adapter", "--data", tiny_corpus.test).code == 0
+
+
+def test_ewc_measures_importance_on_source_speech(adapt, tiny_corpus: TinyCorpus, tmp_path: Path):
+    outcome = adapt(tmp_path / "new", "--method", "ewc", "--set", "steps=2", "--source-data", tiny_corpus.dev)
+    assert "adapted with ewc" in outcome.out
+    assert "the old speakers" in outcome.out
+
+
+def test_layer_transfer_prints_what_became_of_every_tensor(adapt, tmp_path: Path):
+    fresh = ("--set", "layers.rest=fresh", "--set", "layers.copy=first:2", "--set", "steps=1")
+    outcome = adapt(tmp_path / "new", "--method", "layers", *fresh)
+    table = (tmp_path / "new" / "transfer.txt").read_text()
+    assert table in outcome.out
+    assert "copied, frozen" in table
+    assert "heads.default.linear.weight" in table
+    rows = [line for line in table.splitlines() if line.startswith("heads.")]
+    assert rows
+    assert all(line.endswith("fresh") for line in rows)
+    counts = table.splitlines()[-1]
+    assert "0 skipped" in counts
+
+
+def test_selection_says_what_it_chose(adapt, tmp_path: Path):
+    fixed = ("--method", "finetune", "--set", "steps=20", "--set", "learning_rate=0.001")
+    outcome = adapt(tmp_path / "new", "--select", *fixed)
+    assert "cross-validation: " in outcome.out
+    assert "% with the best of 1" in outcome.out
+    assert "saved in" in outcome.out
+
+
+def test_selection_that_finds_nothing_better_saves_the_source(run, tiny_experiment, tiny_corpus, tmp_path: Path):
+    arguments = ("--model", tiny_experiment, "--data", tiny_corpus.dev, "--out", tmp_path / "new")
+    fixed = ("--method", "finetune", "--set", "steps=1", "--set", "learning_rate=1e-6")
+    outcome = run("adapt", *arguments, "--select", *fixed)
+    assert outcome.code == 0, outcome.err
+    assert "no strength was better than leaving the model as it is" in outcome.out
+    one, other = (load_file(folder / "model.safetensors") for folder in (tiny_experiment / "model", tmp_path / "new"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_unsupervised_adaptation_names_what_it_left_out(run, tiny_experiment, tiny_corpus, tmp_path: Path):
+    rated = run("transcribe", "--model", tiny_experiment, "--data", tiny_corpus.adaptation, "--confidence").out
+    confidence = {line.split()[0]: float(line.split()[1]) for line in rated.splitlines()}
+    threshold = sorted(confidence.values())[3] + 0.001
+    doubtful = [name for name, value in confidence.items() if value < threshold]
+    arguments = ("--model", tiny_experiment, "--data", tiny_corpus.adaptation, "--out", tmp_path / "new")
+    more = ("--unsupervised", "--set", f"confidence={threshold}", "--set", "steps=2")
+    outcome = run("adapt", *arguments, *more)
+    assert outcome.code == 0, outcome.err
+    left_out = next(line for line in outcome.out.splitlines() if line.startswith("left out"))
+    assert left_out.split()[-len(doubtful) :] == doubtful
+    assert yaml.safe_load((tmp_path / "new" / "adaptation.yaml").read_text())["unsupervised"] is True
