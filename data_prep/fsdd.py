@@ -1,6 +1,6 @@
 """Free Spoken Digit Dataset, as connected digit strings for leave-one-speaker-out adaptation.
 
-    python -m data_prep.fsdd --out data/fsdd [--corpus-dir free-spoken-digit-dataset.tar.gz] [--seed 0] [--passes 1]
+    python -m data_prep.fsdd --out data/fsdd [--corpus-dir free-spoken-digit-dataset.tar.gz] [--seed 0] [--passes 3]
 
 Upstream has 50 takes of each digit from each of 6 speakers. Strings of 3 to 7 digits are put together from single
 takes of one speaker, with short pauses of faint noise; a take is never used twice in a pass. Takes are parted first,
@@ -227,7 +227,7 @@ def main() -> None:
     """The command line."""
     parser = corpus_parser(__doc__)
     parser.add_argument("--seed", type=int, default=0, help="chooses strings and pauses (default 0)")
-    parser.add_argument("--passes", type=int, default=1, help="passes over the training takes (default 1)")
+    parser.add_argument("--passes", type=int, default=3, help="passes over the training takes (default 3)")
     arguments = parser.parse_args()
     run(
         lambda: prepare(

@@ -83,10 +83,11 @@ def publish(records: list[Record], folder: Path, recipe: str) -> None:
     write_results(path, merged)
     prose_file = Path(__file__).parent / recipe / "local" / "results.md"
     prose = prose_file.read_text(encoding="utf-8") if prose_file.is_file() else ""
+    rows = ("system", "corpus")
     tables = [
-        TableSpec("Word error rate (%) on the test set", rows=("system", "corpus"), where={"target": "test", "metric": "wer"}),
-        TableSpec("Character error rate (%) on the test set", rows=("system", "corpus"), where={"target": "test", "metric": "cer"}),
-    ]  # fmt: skip
+        TableSpec(f"{name} error rate (%) on the test set", rows, where={"target": "test", "metric": metric})
+        for name, metric in (("Word", "wer"), ("Character", "cer"))
+    ]
     if any(record.target == "dev" for record in merged):
         tables.append(
             TableSpec(
@@ -99,7 +100,9 @@ def publish(records: list[Record], folder: Path, recipe: str) -> None:
     for record in merged:
         if record.wall_s is not None and record.peak_mb is not None:
             minutes = f"{record.wall_s / 60:.1f} min"
-            costs.append(f"| {record.system} | {record.corpus} | {minutes} | {record.peak_mb:.0f} MB | {record.notes} |")
+            costs.append(
+                f"| {record.system} | {record.corpus} | {minutes} | {record.peak_mb:.0f} MB | {record.notes} |"
+            )
     text = render_results(
         merged,
         f"{recipe}: results",

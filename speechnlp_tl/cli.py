@@ -49,6 +49,8 @@ for verb in (train, adapt, merge, transcribe, score, report):
 
 def main() -> None:
     """Run a verb. Exit code 0 when all of it worked, 2 for bad usage or input. `--debug` shows where it came from."""
+    # threads that wait for work by spinning slow down whatever else the machine does
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:

@@ -34,7 +34,7 @@ def transcribe(
     if data is not None:
         utterances = list(DataDir.read(data, allow_pipes))
     else:
-        utterances = [Utterance(str(path), "unknown", str(path)) for path in audio or []]
+        utterances = [Utterance(str(path), str(path), str(path)) for path in audio or []]
     check_audio(utterances, recogniser.config.features)
     found = recogniser.transcribe(utterances, allow_pipes, confidence)
     lines = []

@@ -40,7 +40,11 @@ from speechnlp_tl.transfer.layers import TransferReport
 TRAINED = ("finetune", "layers", "lhuc", "lin", "lora")
 HELD_BACK = ("kld", "l2sp", "ewc")
 ADAPTERS = ("lhuc", "lin", "lora")
-AUTO = "kld"
+AUTO = "lin+kld"
+"""The default for very little speech: a linear input layer, held back, cannot go far wrong on one utterance."""
+AUTO_FROM_SECONDS = 6.0
+AUTO_MORE = "kld"
+"""The default from `AUTO_FROM_SECONDS` of speech on."""
 
 
 class LayersConfig(StrictModel):
@@ -67,12 +71,12 @@ class AdaptConfig(StrictModel):
     unsupervised: bool = Field(False, description="learn from the model's own hypotheses instead of transcripts")
     confidence: float = Field(0.5, ge=0, le=1, description="least confidence of a hypothesis to learn from")
     augment: AugmentConfig = AugmentConfig(warps=[0.95, 1.0, 1.05], time_masks=1, frequency_masks=1)
-    batch_seconds: PositiveFloat = 60.0
+    batch_seconds: PositiveFloat = 30.0
     seed: int = Field(0, ge=0)
 
     @property
     def method_parts(self) -> list[str]:
-        return (AUTO if self.method == "auto" else self.method).split("+")
+        return self.method.split("+")
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def parse_method(name: str) -> Method:
     Raises:
         InputError: an unknown part (with the nearest known one), or two ways of training at once.
     """
-    parts = (AUTO if name == "auto" else name).split("+")
+    parts = (AUTO_MORE if name == "auto" else name).split("+")
     problems = []
     for part in parts:
         if part not in (*TRAINED, *HELD_BACK):
@@ -132,7 +136,9 @@ def parse_method(name: str) -> Method:
 
 
 def fill_defaults(config: AdaptConfig, seconds: float) -> AdaptConfig:
-    """Choose what the user left open from the amount of speech."""
+    """Choose what the user left open from the amount of speech; `auto` becomes the name of a method."""
+    if config.method == "auto":
+        config = config.model_copy(update={"method": AUTO if seconds < AUTO_FROM_SECONDS else AUTO_MORE})
     method = parse_method(config.method)
     few = 1.0 / (1.0 + seconds / 20.0)  # 1 for no speech, 1/2 at 20 seconds, 0 for plenty
     steps = round(30 + 10 * math.log2(1.0 + seconds / 5.0))
@@ -169,7 +175,7 @@ def adapt(
         InputError: unknown method, unusable utterances, `ewc` without Fisher information, or unsupervised adaptation
             without one trusted hypothesis.
     """
-    method = parse_method(config.method)
+    parse_method(config.method)
     left_out: list[str] = []
     if config.unsupervised:
         utterances, left_out = own_transcripts(recogniser, utterances, config.confidence, allow_pipes)
@@ -178,6 +184,7 @@ def adapt(
     dataset = SpeechDataset(utterances, features, config.augment, config.seed, allow_pipes=allow_pipes)
     seconds = sum(dataset.frames) / 100.0
     config = fill_defaults(config, seconds)
+    method = parse_method(config.method)
     adapter, report, phases = _prepare(method, config, recogniser.model, adapted.model)
     task = AsrTask(adapted, utterances, (), config.augment, config.batch_seconds, config.seed, dataset, keep_prior=True)
     terms = _terms(method, config, adapted.model, recogniser.model, fisher)

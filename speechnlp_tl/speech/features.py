@@ -79,7 +79,8 @@ class Fbank:
         # Kaldi's pre-emphasis takes the first sample as its own predecessor
         previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
         frames = (frames - PREEMPHASIS * previous) * _povey_window(self.window, waveform.device)
-        power = torch.fft.rfft(frames, n=self.fft).abs().square()
+        spectrum = torch.fft.rfft(frames, n=self.fft)
+        power = spectrum.real.square() + spectrum.imag.square()  # abs() would take a square root to square it again
         return (power @ self._filters(warp, waveform.device)).clamp_min(self.config.energy_floor).log()
 
     def _filters(self, warp: float | Tensor, device: torch.device) -> Tensor:

@@ -138,7 +138,7 @@ class Recogniser:
     def transcribe(
         self, data: SpeechDataset | Sequence[Utterance], allow_pipes: bool = False, confidence: bool = False
     ) -> dict[str, Hypothesis]:
-        """Decode every utterance, in the order given. Without `confidence` that of every hypothesis is NaN, and faster."""
+        """Decode every utterance, in the order given; without `confidence` that of the hypotheses is NaN."""
         features = self.config.features
         dataset = data if isinstance(data, SpeechDataset) else SpeechDataset(data, features, allow_pipes=allow_pipes)
         found = {name: self.decoder.decode(scores, confidence) for name, scores in self.scores(dataset)}

@@ -96,7 +96,9 @@ class Measurements:
             wall_s=sum(walls) / len(walls) if walls else None,
         )
 
-    def against_unadapted(self, method: str, budget: int, what: str = "target", speaker: str | None = None) -> Comparison:
+    def against_unadapted(
+        self, method: str, budget: int, what: str = "target", speaker: str | None = None
+    ) -> Comparison:
         """Paired comparison with the unadapted models on the same speech.
 
         Resamples speakers; for one `speaker` its test utterances (errors summed over seeds).

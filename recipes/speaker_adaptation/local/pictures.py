@@ -14,7 +14,10 @@ def draw(measured: Measurements, folder: Path, corpus: str) -> None:
     what = f"{corpus}, SYNTHETIC" if corpus == "synthetic" else corpus
     unadapted = measured.cell(UNADAPTED, 0)
     lines = [_line(measured, method) for method in measured.methods]
-    save(adaptation_curve(lines, "seconds", unadapted.target.wer, f"New speakers ({what})"), folder / f"{corpus}-curve.svg")
+    save(
+        adaptation_curve(lines, "seconds", unadapted.target.wer, f"New speakers ({what})"),
+        folder / f"{corpus}-curve.svg",
+    )
     budget = 10 if 10 in measured.budgets else measured.budgets[-1]
     points = []
     for method in measured.methods:

@@ -11,6 +11,7 @@ class LayerSweep(StrictModel):
     """How many layers to copy, from the input and from the output; the rest starts afresh."""
 
     budget: PositiveInt
+    seeds: PositiveInt = 1
     counts: list[PositiveInt]
     steps: PositiveInt
     learning_rate: float = Field(gt=0)

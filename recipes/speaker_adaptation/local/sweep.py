@@ -72,7 +72,7 @@ def runs(config: SweepConfig, pool: int) -> Iterator[Run]:
     if sweep is None or sweep.budget > pool:
         return
     training = (f"steps={sweep.steps}", f"learning_rate={sweep.learning_rate}")
-    for seed in range(config.seeds):
+    for seed in range(sweep.seeds):
         for count in sweep.counts:
             for end in ("first", "last"):
                 layers = (f"layers.copy={end}:{count}", "layers.rest=fresh", "layers.then_finetune_all=true")
@@ -136,7 +136,9 @@ class _Worker:
         }  # fmt: skip
         recogniser = self.source
         if one.budget:
-            drawn = random.Random(f"{self.scenario.name}-{one.seed}").sample(self.scenario.pool, len(self.scenario.pool))
+            drawn = random.Random(f"{self.scenario.name}-{one.seed}").sample(
+                self.scenario.pool, len(self.scenario.pool)
+            )
             began = time.perf_counter()
             settings = settings_from([f"seed={one.seed}", *one.overrides])
             adapted = adapt(self.source, drawn[: one.budget], settings, self.fisher)
