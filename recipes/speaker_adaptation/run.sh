@@ -21,4 +21,4 @@ stage 3 "adapt and recognise" "$data" "$exp/sources" -- \
   --out "$exp/runs" --jobs "$jobs"
 stage 5 "score, tables and pictures" "$exp/runs" -- \
   python local/write_results.py --corpus "$corpus" --runs "$exp/runs" --out "$exp" --publish "$publish"
-stage 6 "report" "$exp/results.json" -- speechnlp-tl report "$exp" --out "$exp/report.html"
+stage 6 "report" "$exp/results.json" -- speechnlp-tl report "$exp" "$exp/figures" --out "$exp/report.html"

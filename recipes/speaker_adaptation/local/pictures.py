@@ -11,6 +11,7 @@ from speechnlp_tl.evaluation.plots import Series, TradeOff, adaptation_curve, ga
 
 def draw(measured: Measurements, folder: Path, corpus: str) -> None:
     """Write CORPUS-curve.svg, CORPUS-tradeoff.svg and, where layers were swept, CORPUS-layers.svg."""
+    folder.mkdir(parents=True, exist_ok=True)
     what = f"{corpus}, SYNTHETIC" if corpus == "synthetic" else corpus
     unadapted = measured.cell(UNADAPTED, 0)
     lines = [_line(measured, method) for method in measured.methods]

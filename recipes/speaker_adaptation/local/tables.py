@@ -34,8 +34,8 @@ def main_table(measured: Measurements, corpus: str) -> str:
     words = unadapted.target.words, unadapted.old.words
     note = (
         f"Word error rate (%) on {corpus}: **new speaker** with its 95 % interval over speakers / old speakers. "
-        f"{words[0]} and {words[1]} words a seed, seeds: {_seeds(measured)}. Time: mean of one adaptation at the largest "
-        "budget, on one core beside another run."
+        f"{words[0]} and {words[1]} words a seed, seeds: {_seeds(measured)}. Time: mean of one adaptation at the "
+        "largest budget, on one core beside another run."
     )
     return f"{note}\n\n{_table(header, rows)}"
 

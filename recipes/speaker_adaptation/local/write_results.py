@@ -38,9 +38,8 @@ def _work(arguments: argparse.Namespace) -> None:
     commit = environment().get("commit")
     records = [record.model_copy(update={"commit": commit}) for record in make_records(measured, arguments.corpus)]
     write_results(arguments.out / "results.json", records)
-    draw(measured, arguments.out, arguments.corpus)
+    draw(measured, arguments.out / "figures", arguments.corpus)
     text = "\n\n".join(tables.sections(measured, arguments.corpus))
-    write_text(arguments.out / f"{arguments.corpus}.md", text + "\n")
     _render(arguments.out, records, [text])
     if arguments.publish == "true":
         _publish(arguments, records, text)
@@ -80,7 +79,6 @@ def _publish(arguments: argparse.Namespace, records: list[Record], text: str) ->
     kept = [old for old in read_results(path) if old.corpus != arguments.corpus] if path.is_file() else []
     write_results(path, [*kept, *records])
     pictures = folder / "figures"
-    pictures.mkdir(exist_ok=True)
     draw(Measurements.read(arguments.runs), pictures, arguments.corpus)
     write_text(pictures / f"{arguments.corpus}.md", text + "\n")
     sections = [path.read_text(encoding="utf-8") for path in sorted(pictures.glob("*.md"), reverse=True)]
