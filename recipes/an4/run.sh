@@ -3,7 +3,7 @@
 #
 #   ./run.sh                                     # the quick configuration, under three minutes of training on 2 cores
 #   ./run.sh --conf conf/best.yaml               # the best one, on 66 speakers; settings are chosen on 8 others
-#   ./run.sh --conf conf/best.yaml --train train --dev ''   # the same settings on all 74 speakers
+#   ./run.sh --conf conf/best.yaml --train train --dev '' --name best-all   # the same settings on all 74 speakers
 #   ./run.sh --corpus synthetic --conf conf/smoke.yaml
 set -euo pipefail
 corpus=an4            # an4 or synthetic
@@ -23,6 +23,6 @@ stage 4 "recognise the test recordings" "$exp/model/model" "$data/test" -- \
 stage 5 "score" "$exp/hyp" "$data/test" -- \
   speechnlp-tl score --ref "$data/test/text" --hyp "$exp/hyp" --json "$exp/scores.json" --alignments "$exp/alignments.txt"
 stage 6 "results" "$exp/scores.json" -- \
-  python ../write_results.py --recipe an4 --corpus "$corpus" --system "$(basename "$conf" .yaml)" \
+  python ../write_results.py --recipe an4 --corpus "$corpus" --system "$name" \
   --scores "$exp/scores.json" --model "$exp/model" --out "$exp" --publish "$publish"
 stage 6 "report" "$exp/results.json" -- speechnlp-tl report "$exp" "$exp/model" --out "$exp/report.html"

@@ -19,6 +19,6 @@ stage 4 "recognise the test recordings" "$exp/model/model" "$data/test" -- \
 stage 5 "score" "$exp/hyp" "$data/test" -- \
   speechnlp-tl score --ref "$data/test/text" --hyp "$exp/hyp" --json "$exp/scores.json" --alignments "$exp/alignments.txt"
 stage 6 "results" "$exp/scores.json" -- \
-  python ../write_results.py --recipe yesno --corpus "$corpus" --system full-sum --scores "$exp/scores.json" \
+  python ../write_results.py --recipe yesno --corpus "$corpus" --system "$name" --scores "$exp/scores.json" \
   --model "$exp/model" --out "$exp" --publish "$publish"
 stage 6 "report" "$exp/results.json" -- speechnlp-tl report "$exp" "$exp/model" --out "$exp/report.html"

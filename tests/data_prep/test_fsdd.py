@@ -153,5 +153,5 @@ def test_the_real_corpus_has_enough_strings_for_every_budget(real_data: Path, tm
     pools = [part for name, part in data.items() if name.endswith("/pool")]
     tests = [part for name, part in data.items() if name.endswith("/test") and not name.startswith("leave_out")]
     assert len(pools) == len(tests) == 6
-    assert all(len(pool) >= 40 and sum(len(u.words) for u in pool) == 300 for pool in pools)
-    assert all(len(test) >= 30 and sum(len(u.words) for u in test) == 200 for test in tests)
+    assert all(len(pool) >= 40 and sum(len(u.words) for u in pool) == 350 for pool in pools)
+    assert all(len(test) >= 25 and sum(len(u.words) for u in test) == 150 for test in tests)

@@ -97,9 +97,9 @@ def drift(source: Recogniser, adapted: Recogniser, utterances: list[Utterance]) 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_changes_the_copy_only(source, speech, fisher, method: str):
-    parsed = parse_method(method)
     config = AdaptConfig(method=method, steps=OLD_ENOUGH)
     adapted = adapt(source, speech["adaptation"][:3], config, fisher)
+    parsed = parse_method(fill_defaults(config, adapted.seconds).method)
     assert adapted.method == parsed
     assert adapted.utterances == 3
     moved = changed(source, adapted)
@@ -384,3 +384,9 @@ def test_words_and_lengths_are_checked_before_training(source, speech):
         adapt(source, [unknown], AdaptConfig(steps=1))
     with pytest.raises(InputError, match="needs 600 frames"):
         adapt(source, [long], AdaptConfig(steps=1))
+
+
+def test_the_default_changes_little_of_the_model_when_there_is_little_speech():
+    """A linear input layer below six seconds, all weights from there on; held back by the source's outputs in both."""
+    named = {seconds: fill_defaults(AdaptConfig(), seconds).method for seconds in (1.0, 5.9, 6.0, 300.0)}
+    assert named == {1.0: "lin+kld", 5.9: "lin+kld", 6.0: "kld", 300.0: "kld"}
