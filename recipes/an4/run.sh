@@ -4,14 +4,15 @@
 #   ./run.sh                                     # the quick configuration, under three minutes of training on 2 cores
 #   ./run.sh --conf conf/best.yaml               # the best one, on 66 speakers; settings are chosen on 8 others
 #   ./run.sh --conf conf/best.yaml --train train --dev '' --name best-all   # the same settings on all 74 speakers
-#   ./run.sh --corpus synthetic --conf conf/smoke.yaml
+#   ./run.sh --corpus synthetic                  # made speech, no network
 set -euo pipefail
 corpus=an4            # an4 or synthetic
-conf=conf/quick.yaml  # conf/quick.yaml, conf/best.yaml or conf/smoke.yaml
+conf=                 # conf/<corpus>.yaml, conf/best.yaml, or another
 train=train_main      # data to train on: train_main, or train (held-out speakers included, nothing left to choose on)
 dev=train_dev         # data to choose weights and search settings on; '' for none: what the config says
 publish=false         # copy results.json and RESULTS.md beside this script
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+conf=${conf:-conf/$corpus.yaml}
 
 stage 0 "download the corpus" -- python -m data_prep.fetch "$corpus"
 stage 1 "prepare data directories" -- python -m "data_prep.$corpus" --out "$data"

@@ -5,9 +5,10 @@
 #   ./run.sh --corpus synthetic    # made speech, no network
 set -euo pipefail
 corpus=yesno          # yesno or synthetic
-conf=conf/yesno.yaml  # conf/yesno.yaml or conf/smoke.yaml
+conf=                 # conf/<corpus>.yaml, or another
 publish=false         # copy results.json and RESULTS.md beside this script
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+conf=${conf:-conf/$corpus.yaml}
 
 stage 0 "download the corpus" -- python -m data_prep.fetch "$corpus"
 stage 1 "prepare data directories" -- python -m "data_prep.$corpus" --out "$data"
