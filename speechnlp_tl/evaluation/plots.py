@@ -73,7 +73,7 @@ def adaptation_curve(
     axes.set_xscale("log")
     amounts = sorted({x for line in series for x in line.x})
     if 0 < len(amounts) <= 8:
-        axes.set_xticks(amounts, [f"{amount:g}" for amount in amounts])
+        axes.set_xticks(amounts, [f"{amount:.3g}" for amount in amounts])
         axes.set_xticks([], minor=True)
     axes.set_xlabel(f"adaptation data ({unit})")
     axes.set_ylabel(f"{metric} (%)")

@@ -175,9 +175,18 @@ def _value(record: Record, name: str) -> str:
 
 
 def _curve(records: Sequence[Record], metric: str) -> str:
-    """The rate against the amount of adaptation data, where several amounts were tried."""
+    """The rate against the amount of adaptation data, where several amounts were tried on the same targets.
+
+    Points are means over targets; means over different ones would not compare.
+    """
     from speechnlp_tl.evaluation.plots import adaptation_curve, series_from_records
 
+    targets: dict[tuple[str, object], set[str | None]] = {}
+    for record in records:
+        if record.metric == metric:
+            targets.setdefault((record.system, record.budget), set()).add(record.target)
+    if len({frozenset(names) for names in targets.values()}) > 1:
+        return ""
     series, baseline = series_from_records(records, metric)
     if len({x for line in series for x in line.x}) < 2:
         return ""

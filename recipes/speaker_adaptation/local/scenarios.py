@@ -48,7 +48,7 @@ def leave_one_out(data: Path, sources: Path, targets: int) -> list[Scenario]:
     ]
 
 
-def test_speakers(data: Path, sources: Path, targets: int, count: int) -> list[Scenario]:
+def official_test_speakers(data: Path, sources: Path, targets: int, count: int) -> list[Scenario]:
     """AN4: each test speaker's utterances in `count` folds; all but one fold adapt, that one is the test."""
     old = list(DataDir.read(data / "train_dev"))
     source_train = list(DataDir.read(data / "train_main"))
@@ -70,7 +70,7 @@ def scenarios(corpus: str, data: Path, sources: Path, targets: int = 0, count: i
     if not data.is_dir():
         raise InputError(Problem("the data are not prepared", data, remedy="run stages 0 and 1 first"))
     if corpus == "an4":
-        return test_speakers(data, sources, targets, count)
+        return official_test_speakers(data, sources, targets, count)
     if corpus in ("fsdd", "synthetic"):
         return leave_one_out(data, sources, targets)
     raise InputError(Problem(f"there is no corpus '{corpus}'", remedy="choose fsdd, an4 or synthetic"))
