@@ -60,14 +60,15 @@ def make_records(arguments: argparse.Namespace) -> list[Record]:
         "commit": environment().get("commit"),
         "notes": f"{facts['parameters'] / 1e6:.2f} M parameters, {facts['steps']} steps",
     }
-    measured = {"wall_s": facts["wall_s"], "peak_mb": facts["peak_mb"], "selection": "dev"}
+    dev = arguments.model / "dev.json"
+    selection = "dev" if dev.is_file() else "fixed"
+    measured = {"wall_s": facts["wall_s"], "peak_mb": facts["peak_mb"], "selection": selection}
     ci95 = tuple(scores["ci95"]) if scores["ci95"] else None
     words = scores["words"]
     records = [
         Record(**common, **measured, target="test", metric="wer", value=scores["wer"], ci95=ci95, n=words),
         Record(**common, target="test", metric="cer", value=scores["cer"], n=words),
     ]
-    dev = arguments.model / "dev.json"
     if dev.is_file():
         found = json.loads(dev.read_text(encoding="utf-8"))
         records.append(Record(**common, target="dev", metric="wer", value=found["wer"], selection="dev"))

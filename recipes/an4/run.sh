@@ -16,7 +16,7 @@ conf=${conf:-conf/$corpus.yaml}
 
 stage 0 "download the corpus" -- python -m data_prep.fetch "$corpus"
 stage 1 "prepare data directories" -- python -m "data_prep.$corpus" --out "$data"
-stage 2 "train" "$data/$train" -- \
+stage 2 "train" "$data/$train" "$data/${dev:-$train}" -- \
   speechnlp-tl train "$conf" --out "$exp/model" --set data.train="$data/$train" \
   ${dev:+--set data.dev="$data/$dev"} --set data.lexicon="$data/lexicon.txt"
 stage 4 "recognise the test recordings" "$exp/model/model" "$data/test" -- \

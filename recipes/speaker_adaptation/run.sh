@@ -14,11 +14,11 @@ conf=${conf:-conf/$corpus.yaml}
 
 stage 0 "download the corpus" -- python -m data_prep.fetch "$corpus"
 stage 1 "prepare data directories" -- python -m "data_prep.$corpus" --out "$data"
-stage 2 "train the source models" "$data" -- \
+stage 2 "train the source models" "$data" conf local -- \
   python local/train_sources.py --corpus "$corpus" --conf "$conf" --data "$data" --out "$exp/sources" --jobs "$jobs"
-stage 3 "adapt and recognise" "$data" "$exp/sources" -- \
+stage 3 "adapt and recognise" "$data" "$exp/sources" conf local -- \
   python local/sweep.py --corpus "$corpus" --conf "$conf" --data "$data" --sources "$exp/sources" \
   --out "$exp/runs" --jobs "$jobs"
-stage 5 "score, tables and pictures" "$exp/runs" -- \
+stage 5 "score, tables and pictures" "$exp/runs" local -- \
   python local/write_results.py --corpus "$corpus" --runs "$exp/runs" --out "$exp" --publish "$publish"
-stage 6 "report" "$exp/results.json" -- speechnlp-tl report "$exp" "$exp/figures" --out "$exp/report.html"
+stage 6 "report" "$exp/results.json" -- speechnlp-tl report "$exp" "$exp/figures" "$exp"/sources/* --out "$exp/report.html"

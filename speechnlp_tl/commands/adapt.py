@@ -13,11 +13,11 @@ def adapt(
     data: Annotated[Path, typer.Option(help="Kaldi data directory of the new speaker.")],
     out: Annotated[Path, typer.Option(help="Folder for the adapted model or adapter.")],
     method: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="auto, or one of finetune, layers, lhuc, lin, lora joined by + with any of kld, l2sp, ewc: layers+kld."
+            help="auto (default), or finetune, layers, lhuc, lin or lora, joined by + with any of kld, l2sp, ewc."
         ),
-    ] = "auto",
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of adaptation settings.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A setting: key=value, such as kld=0.5.")] = None,
     select: Annotated[bool, typer.Option("--select", help="Choose the strength by cross-validation.")] = False,
@@ -39,7 +39,7 @@ def adapt(
     from speechnlp_tl.speech.adaptation_run import AdaptationRun
 
     overrides = [*(set_ or ()), *(["unsupervised=true"] if unsupervised else [])]
-    if method != "auto":
+    if method is not None:
         overrides.append(f"method={method}")
     run = AdaptationRun.prepare(model, data, out, config, overrides, test_data, source_data, resample, allow_pipes)
     for line in run.adapt(select):

@@ -27,6 +27,10 @@ def transcribe(
     from speechnlp_tl.speech.data_dir import DataDir, Utterance
     from speechnlp_tl.speech.models import load_recogniser
 
+    if confidence and out is not None:
+        raise InputError(
+            "--confidence is for reading, a Kaldi text file has no place for it; leave --confidence or --out out"
+        )
     if (data is None) == (not audio):
         raise InputError(Problem("give either recordings or --data", remedy="see speechnlp-tl transcribe --help"))
     recogniser = load_recogniser(model, base)

@@ -26,6 +26,7 @@ from speechnlp_tl.core.config import StrictModel, TrainConfig
 from speechnlp_tl.core.task import Term
 from speechnlp_tl.core.trainer import Trainer, TrainResult
 from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.speech.acoustic_model import AcousticModel
 from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.data_dir import Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset
@@ -149,7 +150,7 @@ def fill_defaults(config: AdaptConfig, seconds: float) -> AdaptConfig:
             "learning_rate": config.learning_rate or rates[method.trained],
             "kld": 0.3 + 0.6 * few if config.kld is None else config.kld,
             "l2sp": 1.0 if config.l2sp is None else config.l2sp,
-            "ewc": 100.0 if config.ewc is None else config.ewc,
+            "ewc": 1e4 if config.ewc is None else config.ewc,
         }
     )
 
@@ -159,7 +160,6 @@ def adapt(
     utterances: Sequence[Utterance],
     config: AdaptConfig,
     fisher: Mapping[str, Tensor] | None = None,
-    quiet: bool = True,
     allow_pipes: bool = False,
 ) -> Adapted:
     """Adapt a copy of `recogniser`; the given one is left untouched.
@@ -168,7 +168,6 @@ def adapt(
         recogniser: the source.
         utterances: the adaptation speech, transcribed unless `config.unsupervised`.
         fisher: the source task's Fisher information, for `ewc`.
-        quiet: no progress bar.
         allow_pipes: run commands that stand in wav.scp.
 
     Raises:
@@ -186,18 +185,35 @@ def adapt(
     config = fill_defaults(config, seconds)
     method = parse_method(config.method)
     adapter, report, phases = _prepare(method, config, recogniser.model, adapted.model)
+    _keep_prior(recogniser.model, adapted.model)
     task = AsrTask(adapted, utterances, (), config.augment, config.batch_seconds, config.seed, dataset, keep_prior=True)
     terms = _terms(method, config, adapted.model, recogniser.model, fisher)
     # a few utterances say too little about means and variances: the source's statistics stay
-    held = hold_statistics(adapted.model)
+    held = hold_statistics(adapted.model, _copied_norms(adapted.model, report))
     result = None
-    torch.manual_seed(config.seed)
-    for phase in phases:
+    for number, phase in enumerate(phases):
         enter_phase(adapted.model, phase)
-        result = Trainer(task, _train_config(config, len(phases)), None, terms, recogniser.model, quiet=quiet).fit()
+        settings = _train_config(config, number, len(phases))
+        result = Trainer(task, settings, None, terms, recogniser.model).fit()
     release_statistics(adapted.model, held)
     adapted.model.requires_grad_(True).eval()
     return Adapted(adapted, method, config, len(utterances), seconds, adapter, report, result, left_out)
+
+
+@torch.no_grad()
+def _keep_prior(source: AcousticModel, model: AcousticModel) -> None:
+    """How often each state is spoken is the language's business, also when the layer that says so starts afresh."""
+    model.head().prior.copy_(source.head().prior)
+
+
+def _copied_norms(model: nn.Module, report: TransferReport | None) -> list[str]:
+    """Batch normalisations with the source's statistics: all but those of layers that start afresh."""
+    fresh = set(report.names("fresh")) if report else set()
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.BatchNorm1d) and f"{name}.running_mean" not in fresh
+    ]
 
 
 def own_transcripts(
@@ -258,18 +274,19 @@ def _terms(
         terms.append(L2SP(model, model if method.trained in ADAPTERS else source, config.l2sp))
     if "ewc" in method.held_back:
         if fisher is None:
-            remedy = "train the source with 'fisher_utterances' above 0, or name its data with --source-data"
+            remedy = "name source speech with --source-data"
             raise InputError(Problem("ewc needs the source's Fisher information", remedy=remedy))
         terms.append(EWC(model, fisher, source, config.ewc))
     return terms
 
 
-def _train_config(config: AdaptConfig, phases: int) -> TrainConfig:
+def _train_config(config: AdaptConfig, phase: int, phases: int) -> TrainConfig:
+    """The steps are shared between the phases; each phase has random numbers of its own."""
     assert config.steps is not None
     assert config.learning_rate is not None
     return TrainConfig(
-        seed=config.seed,
-        steps=max(1, config.steps // phases),
+        seed=config.seed + phase,
+        steps=max(1, (config.steps + phases - 1 - phase) // phases),
         learning_rate=config.learning_rate,
         weight_decay=0.0,
         schedule="cosine",

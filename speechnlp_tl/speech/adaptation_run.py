@@ -97,7 +97,7 @@ class AdaptationRun:
             yield "no strength was better than leaving the model as it is: the source model is saved unchanged"
             self.source.save(self.out)
             return
-        self.adapted = adapt(self.source, self.utterances, config, fisher, allow_pipes=self.allow_pipes)
+        self.adapted = adapt(self.source, self.utterances, config, fisher, self.allow_pipes)
         yield from _describe(self.adapted)
         self._save(self.adapted)
         yield f"saved in {self.out}"

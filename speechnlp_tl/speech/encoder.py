@@ -1,7 +1,7 @@
-"""Encoders: features in, one hidden vector per output frame. A TDNN and a Conformer, neither with batch statistics.
+"""Encoders: features in, one hidden vector per output frame. A TDNN and a Conformer.
 
 Frames beyond an utterance's end are kept at zero in every layer, so that an utterance's output does not depend on what
-it was batched with.
+it was batched with; in training with `norm: batch` it does, through the statistics of the micro-batch.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class ConformerLayer(nn.Module):
     """Half feed-forward, self-attention, convolution, half feed-forward (Gulati et al. 2020), pre-norm.
 
     Positions are rotary (Su et al. 2021) instead of the paper's relative encoding: parameter-free and exact for any
-    length. The convolution module normalises each frame (LayerNorm) where the paper uses batch statistics.
+    length. With `norm: layer` the convolution module normalises each frame where the paper uses batch statistics.
     """
 
     def __init__(self, config: EncoderConfig, dilation: int = 1) -> None:

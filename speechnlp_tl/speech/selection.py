@@ -51,7 +51,8 @@ def select(
         raise InputError(Problem("cross-validation needs transcripts", remedy="leave --select or --unsupervised out"))
     count = min(folds, len(utterances))
     parts = [list(utterances[part::count]) for part in range(count)]
-    trials = [Trial(None, _error(utterances, {"": recogniser}, [("", list(utterances))], allow_pipes))]
+    # fold by fold, as the candidates are scored: speaker normalisation sees one fold at a time in both
+    trials = [Trial(None, _error(utterances, {"": recogniser}, [("", part) for part in parts], allow_pipes))]
     for candidate in candidates(config, seconds=sum(_seconds(recogniser, utterances, allow_pipes))):
         models, held_out = {}, []
         for number, part in enumerate(parts):

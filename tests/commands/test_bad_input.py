@@ -438,7 +438,7 @@ def test_a_full_disk_keeps_the_old_hypotheses(verbs, tmp_path: Path):
     assert verbs["transcribe"]().code == 0
     before = tree(tmp_path)
     with full_disk(10):
-        refused(verbs["transcribe"]("--confidence"), "cannot be written", str(tmp_path / "out"))
+        refused(verbs["transcribe"]("--resample"), "cannot be written", str(tmp_path / "out"))
     assert tree(tmp_path) == before
 
 
@@ -621,3 +621,8 @@ def test_an_interruption_says_how_to_go_on(run, monkeypatch: pytest.MonkeyPatch,
     outcome = run("train", tmp_path / "x.yaml", "--out", tmp_path / "out")
     assert outcome.code == 130
     assert outcome.err.strip() == "interrupted; run the same command again to go on where it stopped"
+
+
+def test_confidences_do_not_become_words_of_a_text_file(verbs, tmp_path: Path):
+    refused(verbs["transcribe"]("--confidence"), "--confidence", "--out")
+    assert not (tmp_path / "out").exists()

@@ -84,7 +84,7 @@ class Measurements:
             old=_rate((who, *counts) for row in rows for who, counts in row["old"].items()),
             by_speaker={
                 speaker: _rate(
-                    (str(place), *counts)
+                    (f"{row['fold']}-{place}", *counts)
                     for row in rows
                     if row["target"] == speaker
                     for place, counts in enumerate(row["by_utterance"])

@@ -1,11 +1,13 @@
 """Adapt every source model with every method, budget and seed, and recognise the test speech before and after.
 
-One line of JSON a run goes to OUT/<target>-<fold>.jsonl; runs that are there already are not repeated.
+One line of JSON a run goes to OUT/<target>-<fold>.jsonl. Runs that are there already are not repeated; lines of runs
+with other settings or another source model are dropped.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import time
@@ -20,7 +22,11 @@ from scenarios import Scenario, scenarios
 from settings import SweepConfig
 
 from data_prep.command import run
+from speechnlp_tl import __version__
+from speechnlp_tl.atomic import write_text
 from speechnlp_tl.core.config import load_config
+from speechnlp_tl.errors import InputError
+from speechnlp_tl.speech.adaptation import AdaptConfig
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,11 @@ class Run:
     seed: int
     overrides: tuple[str, ...] = ()
 
-    @property
-    def key(self) -> tuple[str, int, int]:
-        return (self.method, self.budget, self.seed)
+    def fingerprint(self, config: SweepConfig, weights: str) -> str:
+        """Of all that the run depends on but the program itself: a row with another one is not this run's result."""
+        parts = [self.method, self.budget, self.seed, self.overrides, config.old_utterances, weights]
+        defaults = AdaptConfig().model_dump(mode="json")
+        return hashlib.sha256(json.dumps([*parts, defaults, __version__]).encode()).hexdigest()[:16]
 
 
 def main() -> None:
@@ -85,15 +93,19 @@ def _adapt_all(job: tuple[Scenario, SweepConfig, Path]) -> int:
 
     torch.set_num_threads(1)
     scenario, config, path = job
-    done = {(row["method"], row["budget"], row["seed"]) for row in read_rows(path)}
-    todo = [one for one in runs(config, len(scenario.pool)) if one.key not in done]
-    if todo:
+    weights = hashlib.sha256((scenario.source / "model" / "model.safetensors").read_bytes()).hexdigest()
+    wanted = {one.fingerprint(config, weights): one for one in runs(config, len(scenario.pool))}
+    rows = [row for row in read_rows(path) if row.get("fingerprint") in wanted]
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+    for row in rows:
+        del wanted[row["fingerprint"]]
+    if wanted:
         worker = _Worker(scenario, config)
         with path.open("a", encoding="utf-8") as lines:
-            for one in todo:
-                lines.write(json.dumps(worker.run(one)) + "\n")
+            for fingerprint, one in wanted.items():
+                lines.write(json.dumps({**worker.run(one), "fingerprint": fingerprint}) + "\n")
                 lines.flush()
-    return len(todo) + len(done)
+    return len(rows) + len(wanted)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -141,10 +153,15 @@ class _Worker:
             )
             began = time.perf_counter()
             settings = settings_from([f"seed={one.seed}", *one.overrides])
-            adapted = adapt(self.source, drawn[: one.budget], settings, self.fisher)
+            try:
+                adapted = adapt(self.source, drawn[: one.budget], settings, self.fisher)
+                recogniser = adapted.recogniser
+            except InputError:
+                if not settings.unsupervised:
+                    raise
+                row["untrusted"] = True  # no hypothesis was trusted: the model stays as it is
             row["wall_s"] = round(time.perf_counter() - began, 3)
-            row["seconds"] = round(adapted.seconds, 2)
-            recogniser = adapted.recogniser
+            row["seconds"] = round(sum(utterance.duration or 0.0 for utterance in drawn[: one.budget]), 2)
         return row | self._errors(recogniser)
 
     def _errors(self, recogniser: Any) -> dict[str, Any]:

@@ -28,9 +28,8 @@ def main_table(measured: Measurements, corpus: str) -> str:
     rows = [[UNADAPTED, *[_pair(unadapted.target, unadapted.old)] * len(measured.budgets), ""]]
     for method in measured.methods:
         cells = {budget: measured.cell(method, budget) for m, budget in measured.cells if m == method}
-        walls = [cell.wall_s for cell in cells.values() if cell.wall_s is not None]
         pairs = [_pair(cells[b].target, cells[b].old) if b in cells else "" for b in measured.budgets]
-        rows.append([method, *pairs, f"{max(walls):.1f} s" if walls else ""])
+        rows.append([method, *pairs, _time(cells[max(cells)].wall_s)])
     words = unadapted.target.words, unadapted.old.words
     note = (
         f"Word error rate (%) on {corpus}: **new speaker** with its 95 % interval over speakers / old speakers. "
@@ -107,6 +106,10 @@ def _images(measured: Measurements, corpus: str) -> str:
 def _pair(target: Rate, old: Rate) -> str:
     interval = f" [{target.ci95[0]:.1f}, {target.ci95[1]:.1f}]" if target.ci95 else ""
     return f"**{target.wer:.1f}**{interval} / {old.wer:.1f}"
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.1f} s"
 
 
 def _change(comparison: Comparison) -> str:
