@@ -57,7 +57,7 @@ def make_records(arguments: argparse.Namespace) -> list[Record]:
         "synthetic": arguments.corpus == "synthetic",
         "system": arguments.system,
         "seeds": 1,
-        "commit": environment().get("commit"),
+        "commit": json.loads((arguments.model / "environment.json").read_text(encoding="utf-8")).get("commit"),
         "notes": f"{facts['parameters'] / 1e6:.2f} M parameters, {facts['steps']} steps",
     }
     dev = arguments.model / "dev.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from speechnlp_tl.speech.pronunciation import complete
 from speechnlp_tl.speech.recogniser import DecodeConfig, HmmConfig, Recogniser, RecogniserConfig
 
 RESOLVED = "experiment.yaml"
+DIGEST = "data.sha256"
 
 
 class DataConfig(StrictModel):
@@ -114,6 +116,9 @@ def train(config: AsrExperiment, out: str | Path, quiet: bool = False, allow_pip
     model_dir = out / "model"
     processes = Processes(config.train.device)
     known = is_claimed(out, config)
+    digest = data_digest(config.data)
+    if known:
+        check_same_data(out, digest)
     if (model_dir / "config.yaml").is_file():
         return Trained(Recogniser.load(model_dir), model_dir, None, _saved_wer(out), processes.main)
     training, dev = read_data(config.data, allow_pipes)
@@ -123,14 +128,15 @@ def train(config: AsrExperiment, out: str | Path, quiet: bool = False, allow_pip
     task = _task(config, recogniser, training, dev, allow_pipes)
     processes.wait()  # every process must have looked into the folder before one writes there
     if processes.main and not known:
+        write_text(out / DIGEST, digest + "\n")
         write_text(out / RESOLVED, dump_config(config))
     result = Trainer(task, _without_missing_metric(config.train, dev), out, quiet=quiet).fit()
+    passes = [result]
     if config.second_pass is not None:
-        _second_pass(task, config, out, quiet, processes)
+        passes.append(_second_pass(task, config, out, quiet, processes))
     wer = None
     if processes.main:
-        facts = {"steps": result.steps, "wall_s": result.wall_s, "peak_mb": result.peak_mb, "skipped": result.skipped}
-        write_text(out / "run.json", json.dumps({**facts, "parameters": parameter_count(recogniser.model)}))
+        write_text(out / "run.json", json.dumps(_facts(passes) | {"parameters": parameter_count(recogniser.model)}))
         write_text(out / "environment.json", json.dumps(environment(), indent=2))
         recogniser, wer = tuned(recogniser, task.dev, config.tune)
         if wer is not None:
@@ -162,6 +168,26 @@ def is_claimed(out: Path, config: StrictModel) -> bool:
     if out.exists() and (not out.is_dir() or any(path.name != ".done" for path in out.iterdir())):
         raise InputError(Problem("holds something else", out, remedy="choose another --out"))
     return False
+
+
+def data_digest(config: DataConfig) -> str:
+    """SHA-256 of everything the data directories, the lexicon and the language model say (not of the audio itself)."""
+    digest = hashlib.sha256()
+    for path in (config.train, config.dev, config.lexicon, config.arpa):
+        if path is None:
+            continue
+        for file in sorted(path.glob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                digest.update(f"{file.name}\n".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def check_same_data(out: Path, digest: str) -> None:
+    """Raise InputError when the experiment in `out` was begun with other data at the same paths."""
+    saved = out / DIGEST
+    if saved.is_file() and saved.read_text(encoding="utf-8").strip() != digest:
+        remedy = "choose another --out, or bring the old data back"
+        raise InputError(Problem("this experiment was begun with other data", saved, remedy=remedy))
 
 
 def read_data(config: DataConfig, allow_pipes: bool = False) -> tuple[list[Utterance], list[Utterance]]:
@@ -248,7 +274,7 @@ def _task(
     return task
 
 
-def _second_pass(task: AsrTask, config: AsrExperiment, out: Path, quiet: bool, processes: Processes) -> None:
+def _second_pass(task: AsrTask, config: AsrExperiment, out: Path, quiet: bool, processes: Processes) -> TrainResult:
     assert config.second_pass is not None
     task.align()
     # batch statistics are each process' own, so the alignments could differ as well
@@ -256,7 +282,17 @@ def _second_pass(task: AsrTask, config: AsrExperiment, out: Path, quiet: bool, p
     settings = config.train.model_copy(
         update={"epochs": config.second_pass.epochs, "steps": None, "learning_rate": config.second_pass.learning_rate}
     )
-    Trainer(task, _without_missing_metric(settings, task.dev.utterances), out / "second_pass", quiet=quiet).fit()
+    return Trainer(task, _without_missing_metric(settings, task.dev.utterances), out / "second_pass", quiet=quiet).fit()
+
+
+def _facts(passes: Sequence[TrainResult]) -> dict[str, float]:
+    """What the passes cost together."""
+    return {
+        "steps": sum(one.steps for one in passes),
+        "wall_s": sum(one.wall_s for one in passes),
+        "peak_mb": max(one.peak_mb for one in passes),
+        "skipped": sum(one.skipped for one in passes),
+    }
 
 
 def _without_missing_metric(config: TrainConfig, dev: Sequence[Utterance]) -> TrainConfig:

@@ -48,7 +48,7 @@ def test_a_config_becomes_a_recogniser_that_works(tiny_experiment: Path, tiny_co
 
 def test_nothing_that_is_written_can_be_executed(tiny_experiment: Path):
     endings = {path.suffix for path in tiny_experiment.rglob("*") if path.is_file()}
-    assert endings <= {".yaml", ".json", ".jsonl", ".safetensors", ".txt", ".arpa", ".md"}
+    assert endings <= {".yaml", ".json", ".jsonl", ".safetensors", ".txt", ".arpa", ".md", ".sha256"}
 
 
 def test_a_finished_training_is_not_repeated(run, tiny_corpus: TinyCorpus, tmp_path: Path):

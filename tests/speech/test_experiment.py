@@ -14,11 +14,14 @@ from speechnlp_tl.speech.asr_task import AsrTask, SpeechBatch
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.experiment import (
+    DIGEST,
     AsrExperiment,
     DataConfig,
     SecondPass,
     TuneConfig,
     build,
+    check_same_data,
+    data_digest,
     load_experiment,
     read_data,
     train,
@@ -233,3 +236,18 @@ def test_a_second_pass_trains_on_from_the_first_on_its_alignments(
     assert all((after[name] - before[name]).abs().max() < 0.1 for name in trained), "not a new start"
     again = train(both, tmp_path / "two", quiet=True)
     assert again.result is None
+
+
+def test_an_experiment_notices_that_its_data_were_made_anew(tmp_path: Path):
+    for name in ("train", "dev"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "text").write_text("a one\n", encoding="utf-8")
+    data = DataConfig(train=tmp_path / "train", dev=tmp_path / "dev")
+    before = data_digest(data)
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / DIGEST).write_text(before + "\n", encoding="utf-8")
+    check_same_data(tmp_path / "exp", data_digest(data))
+    (tmp_path / "dev" / "text").write_text("a two\n", encoding="utf-8")
+    assert data_digest(data) != before
+    with pytest.raises(InputError, match="begun with other data"):
+        check_same_data(tmp_path / "exp", data_digest(data))
