@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ from speechnlp_tl.speech.recogniser import DecodeConfig, HmmConfig, Recogniser, 
 
 RESOLVED = "experiment.yaml"
 DIGEST = "data.sha256"
+COURSE_FREE = ("workers", "device", "log_every", "checkpoint_every", "checkpoint_minutes", "tensorboard")
+"""Training settings that do not change what comes out."""
 
 
 class DataConfig(StrictModel):
@@ -146,6 +148,14 @@ def train(config: AsrExperiment, out: str | Path, quiet: bool = False, allow_pip
     return Trained(recogniser, model_dir, result, wer, processes.main)
 
 
+def _course(config: StrictModel) -> dict[str, Any]:
+    """What decides the result; the rest may change when an experiment is continued."""
+    settings = config.model_dump(mode="json")
+    for name in COURSE_FREE:
+        settings.get("train", {}).pop(name, None)
+    return settings
+
+
 def parameter_count(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -160,7 +170,7 @@ def is_claimed(out: Path, config: StrictModel) -> bool:
     saved = out / RESOLVED
     if saved.is_file():
         before = saved.read_text(encoding="utf-8")
-        if before != resolved:
+        if before != resolved and _course(load_config(saved, type(config))) != _course(config):
             changed = sorted(set(resolved.splitlines()) ^ set(before.splitlines()))
             remedy = "choose another --out, or restore the config: " + "; ".join(line.strip() for line in changed[:6])
             raise InputError(Problem("holds an experiment with another config", saved, remedy=remedy))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from speechnlp_tl.core.config import TrainConfig
+from speechnlp_tl.core.config import TrainConfig, dump_config
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.evaluation.wer import score
 from speechnlp_tl.speech.asr_task import AsrTask, SpeechBatch
@@ -22,6 +22,7 @@ from speechnlp_tl.speech.experiment import (
     build,
     check_same_data,
     data_digest,
+    is_claimed,
     load_experiment,
     read_data,
     train,
@@ -251,3 +252,15 @@ def test_an_experiment_notices_that_its_data_were_made_anew(tmp_path: Path):
     assert data_digest(data) != before
     with pytest.raises(InputError, match="begun with other data"):
         check_same_data(tmp_path / "exp", data_digest(data))
+
+
+def test_an_experiment_goes_on_with_other_workers_but_not_with_another_learning_rate(tmp_path: Path):
+    config = AsrExperiment(data=DataConfig(train=tmp_path), train=TrainConfig(epochs=2))
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / "experiment.yaml").write_text(dump_config(config), encoding="utf-8")
+    assert is_claimed(tmp_path / "exp", config)
+    config.train.workers = 2
+    assert is_claimed(tmp_path / "exp", config)
+    config.train.learning_rate = 0.5
+    with pytest.raises(InputError, match="another config"):
+        is_claimed(tmp_path / "exp", config)
