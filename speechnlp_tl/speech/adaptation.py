@@ -53,6 +53,7 @@ class LayersConfig(StrictModel):
 
     copy_: str = Field("last:3", alias="copy", description="first:n, last:n, all, or names: copied and frozen")
     rest: Literal["copied", "fresh"] = Field("copied", description="how the other layers start")
+    freeze: bool = Field(True, description="false trains the copied layers as well: AnB+ of Yosinski et al. 2014")
     then_finetune_all: bool = False
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
@@ -250,7 +251,7 @@ def _prepare(
         layers = config.layers
         plan = LayerPlan(
             copy="all" if layers.rest == "copied" else layers.copy_,
-            freeze=layers.copy_,
+            freeze=layers.copy_ if layers.freeze else "none",
             reinitialise="none" if layers.rest == "copied" else "rest",
             then_finetune_all=layers.then_finetune_all,
         )
