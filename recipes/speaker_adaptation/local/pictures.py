@@ -37,8 +37,10 @@ def draw(measured: Measurements, folder: Path, corpus: str) -> None:
 
 
 def _line(measured: Measurements, method: str) -> Series:
-    cells = [measured.cell(method, budget) for m, budget in measured.cells if m == method]
-    return _series(method, [cell.seconds for cell in cells], cells)
+    budgets = [budget for m, budget in measured.cells if m == method]
+    # all methods stand at the same places: what they adapted on was drawn alike
+    seconds = [measured.cell(measured.methods[0], budget).seconds for budget in budgets]
+    return _series(method, seconds, [measured.cell(method, budget) for budget in budgets])
 
 
 def _series(label: str, x: list[float], cells: list[Cell]) -> Series:
