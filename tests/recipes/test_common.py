@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -366,7 +367,7 @@ def test_a_failure_stops_with_its_exit_code_and_no_marker(recipe: Recipe, code: 
     recipe.write(f'stage 3 "transfer" -- python -c "raise SystemExit({code})"\nstage 5 "score" -- touch "$exp/never"\n')
     done = recipe.run()
     assert done.returncode == code
-    assert f"made up: stage 3 (transfer) failed after 0 s, exit code {code}" in done.stderr
+    assert re.search(rf"made up: stage 3 \(transfer\) failed after \d+ s, exit code {code}\b", done.stderr)
     assert recipe.markers == []
     assert not list(recipe.exp.rglob("never"))
     again = recipe.run()
