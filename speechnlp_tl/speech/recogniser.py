@@ -6,7 +6,6 @@ config.yaml  model.safetensors  lexicon.txt  tokens.txt  lm.arpa  README.md
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from speechnlp_tl.atomic import atomic_directory
 from speechnlp_tl.core.config import StrictModel, dump_config, load_config
+from speechnlp_tl.core.evaluation_mode import evaluating
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.speech.acoustic_model import DEFAULT_HEAD, AcousticModel
 from speechnlp_tl.speech.data_dir import Utterance
@@ -197,17 +197,6 @@ def topology_of(config: RecogniserConfig) -> Topology:
     return Topology(
         tuple(config.phones), hmm.states_per_phone, hmm.silence_states, hmm.self_loop, hmm.silence_probability
     )
-
-
-@contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Eval mode inside, the mode it had before outside."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def _batches_of_like_length(frames: Sequence[int], budget_s: float) -> Iterator[list[int]]:

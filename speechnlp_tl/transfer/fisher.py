@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechnlp_tl.core.evaluation_mode import evaluating
 from speechnlp_tl.core.task import Step, Task
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.transfer.tensor_files import read_tensors, write_tensors
@@ -90,18 +90,6 @@ def single_rows(task: Task, rows: Iterable[int], device: torch.device | None = N
     for row in rows:
         batch = task.load([row], 0)
         yield batch if device is None else batch.to(device)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put `model` in eval mode, and afterwards every module back in the mode that it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def save_fisher(path: str | Path, fisher: dict[str, Tensor]) -> None:

@@ -67,7 +67,8 @@ def make_records(measured: Measurements, corpus: str) -> list[Record]:
 
 
 def _render(folder: Path, records: Sequence[Record], sections: Sequence[str]) -> None:
-    command = "recipes/speaker_adaptation/run.sh --corpus fsdd --publish true   # and --corpus an4"
+    recipe = "recipes/speaker_adaptation/run.sh --publish true"
+    command = f"{recipe} --corpus fsdd\n    {recipe} --corpus an4 --conf conf/an4-short.yaml --name an4"
     text = render_results(records, "Speaker adaptation: results", command, environment(), [], "\n\n".join(sections))
     write_text(folder / "RESULTS.md", text)
 
