@@ -68,11 +68,12 @@ class Tracker:
         self._clock, self._units, self._steps = now, 0.0, 0
         self._write(record | rates)
 
-    def evaluation(self, record: dict[str, Any], message: str, seconds: float) -> None:
-        """Write one evaluation; its time does not count as training time."""
+    def evaluation(self, record: dict[str, Any], message: str | None, seconds: float) -> None:
+        """Write one evaluation, if there was something to evaluate; its time does not count as training time."""
         self._clock += seconds
-        self._write(record)
-        self.message(message)
+        if message is not None:
+            self._write(record)
+            self.message(message)
 
     def skipped(self, record: dict[str, Any], message: str) -> None:
         self._write(record)

@@ -261,7 +261,7 @@ class Trainer:
         told = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         best = "  (best)" if better else ""
         message = f"epoch {state.epoch}  step {state.step}  {told}{best}"
-        tracker.evaluation(record, message, time.monotonic() - begin)
+        tracker.evaluation(record, message if metrics else None, time.monotonic() - begin)
 
     def _is_better(self, metrics: dict[str, float], state: State) -> bool:
         name = self.config.metric

@@ -114,3 +114,11 @@ class AcousticModel(nn.Module):
         """Names of the hidden linear and convolution modules that adapters may attach to."""
         kinds = (nn.Linear, nn.Conv1d)
         return [name for name, module in self.encoder.named_modules(prefix="encoder") if isinstance(module, kinds)]
+
+    def hidden_unit_layers(self) -> dict[str, str]:
+        """Where LHUC scales hidden units: names of modules, each with the side, "output" or "input", they are on."""
+        return {
+            f"{prefix}.{name}": side
+            for prefix, module in self.encoder.named_modules(prefix="encoder")
+            for name, side in getattr(module, "hidden_units", {}).items()
+        }

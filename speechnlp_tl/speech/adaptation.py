@@ -16,6 +16,7 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -162,6 +163,7 @@ def adapt(
     config: AdaptConfig,
     fisher: Mapping[str, Tensor] | None = None,
     allow_pipes: bool = False,
+    directory: Path | None = None,
 ) -> Adapted:
     """Adapt a copy of `recogniser`; the given one is left untouched.
 
@@ -170,6 +172,8 @@ def adapt(
         utterances: the adaptation speech, transcribed unless `config.unsupervised`.
         fisher: the source task's Fisher information, for `ewc`.
         allow_pipes: run commands that stand in wav.scp.
+        directory: shows progress, records the course there and resumes what was begun there; None does nothing of
+            that, for sweeps. A method of two phases has a folder for each.
 
     Raises:
         InputError: unknown method, unusable utterances, `ewc` without Fisher information, or unsupervised adaptation
@@ -195,7 +199,8 @@ def adapt(
     for number, phase in enumerate(phases):
         enter_phase(adapted.model, phase)
         settings = _train_config(config, number, len(phases))
-        result = Trainer(task, settings, None, terms, recogniser.model).fit()
+        place = directory / f"phase{number + 1}" if directory and len(phases) > 1 else directory
+        result = Trainer(task, settings, place, terms, recogniser.model).fit()
     release_statistics(adapted.model, held)
     adapted.model.requires_grad_(True).eval()
     return Adapted(adapted, method, config, len(utterances), seconds, adapter, report, result, left_out)
@@ -294,6 +299,7 @@ def _train_config(config: AdaptConfig, phase: int, phases: int) -> TrainConfig:
         warmup=0.1,
         clip_norm=5.0,
         evaluate_every=None,
+        checkpoint_minutes=1.0,
         log_every=10,
         tensorboard=False,
     )

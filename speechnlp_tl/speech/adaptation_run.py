@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from speechnlp_tl.atomic import atomic_directory, write_text
 from speechnlp_tl.core.config import dump_config, load_config
+from speechnlp_tl.core.tracking import METRICS
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.summary import summarise
 from speechnlp_tl.speech.adaptation import AdaptConfig, Adapted, adapt, parse_method
@@ -22,11 +25,12 @@ from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.decoder import Hypothesis
 from speechnlp_tl.speech.models import load_recogniser, model_folder, write_adapter
 from speechnlp_tl.speech.recogniser import Recogniser
-from speechnlp_tl.speech.selection import select
+from speechnlp_tl.speech.selection import Trial, best_of, cross_validate
 from speechnlp_tl.transfer.adapters import attached
 from speechnlp_tl.transfer.fisher import estimate_fisher, single_rows
 
 FISHER_UTTERANCES = 200
+DIGEST = "run.sha256"
 
 
 @dataclass
@@ -87,20 +91,40 @@ class AdaptationRun:
             fisher = source_fisher(self.source, self.old[1], self.config.seed, self.allow_pipes)
         config: AdaptConfig | None = self.config
         if choose:
-            config, trials = select(
+            trials = []
+            for trial in cross_validate(
                 self.source, self.utterances, self.config, fisher=fisher, allow_pipes=self.allow_pipes
-            )
-            best = min(trial.wer for trial in trials)
-            unadapted, tried = trials[0].wer, len(trials) - 1
-            yield f"cross-validation: {unadapted:.1f} % WER unadapted, {best:.1f} % with the best of {tried}"
+            ):
+                trials.append(trial)
+                yield _tell_trial(trial)
+            config = best_of(trials).config
         if config is None:
             yield "no strength was better than leaving the model as it is: the source model is saved unchanged"
             self.source.save(self.out)
             return
-        self.adapted = adapt(self.source, self.utterances, config, fisher, self.allow_pipes)
+        self._take_place(config)
+        self.adapted = adapt(self.source, self.utterances, config, fisher, self.allow_pipes, self.unfinished)
         yield from _describe(self.adapted)
         self._save(self.adapted)
+        shutil.rmtree(self.unfinished, ignore_errors=True)
         yield f"saved in {self.out}"
+
+    @property
+    def unfinished(self) -> Path:
+        """Checkpoints and records of this run until it is finished, beside the place of the result."""
+        return self.out.with_name(f".{self.out.name}.adapting")
+
+    def _take_place(self, config: AdaptConfig) -> None:
+        """Keep what an interrupted run of the same model, speech and settings left; remove what another left."""
+        digest = hashlib.sha256(dump_config(config).encode())
+        for name, value in self.source.model.state_dict().items():
+            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        for utterance in self.utterances:
+            digest.update(repr(utterance).encode())
+        mark = self.unfinished / DIGEST
+        if not (mark.is_file() and mark.read_text(encoding="utf-8") == digest.hexdigest()):
+            shutil.rmtree(self.unfinished, ignore_errors=True)
+            write_text(mark, digest.hexdigest())
 
     def measure(self) -> Iterator[str]:
         """Error rates before and after on each data directory, with intervals; also written to OUT/scores.json."""
@@ -140,6 +164,10 @@ class AdaptationRun:
             (folder / "adaptation.yaml").write_text(dump_config(adapted.settings), encoding="utf-8")
             if adapted.report is not None:
                 (folder / "transfer.txt").write_text(adapted.report.table() + "\n", encoding="utf-8")
+            for record in sorted(self.unfinished.rglob(METRICS)):
+                place = folder / record.relative_to(self.unfinished)
+                place.parent.mkdir(exist_ok=True)
+                shutil.copyfile(record, place)
 
 
 def _read(directory: Path, untold: str | None, allow_pipes: bool) -> list[Utterance]:
@@ -166,6 +194,15 @@ def source_fisher(
     task = AsrTask(source, chosen, dataset=dataset, keep_prior=True)
     batches = single_rows(task, range(len(task.train)))
     return estimate_fisher(task, source.model, batches, seed=seed)
+
+
+def _tell_trial(trial: Trial) -> str:
+    if trial.config is None:
+        return f"cross-validation of {trial.left} strengths; unadapted: {trial.wer:.1f} % WER"
+    config = trial.config
+    rho = f", rho {config.kld:.2f}" if "kld" in config.method_parts else ""
+    strength = f"{config.steps} steps, learning rate {config.learning_rate:g}{rho}"
+    return f"  {trial.wer:.1f} % WER with {strength} ({trial.left} left)"
 
 
 def _describe(adapted: Adapted) -> Iterator[str]:

@@ -6,7 +6,7 @@ it was batched with; in training with `norm: batch` it does, through the statist
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +66,9 @@ class FrameNorm(nn.Module):
 class Subsampling(nn.Module):
     """One strided convolution from features to hidden vectors: T frames become ceil(T / stride)."""
 
+    # a positive factor passes through the ReLU and dropout after the normalisation
+    hidden_units: ClassVar[dict[str, str]] = {"norm.norm": "output"}
+
     def __init__(self, input_dim: int, config: EncoderConfig) -> None:
         super().__init__()
         self.stride = config.subsampling
@@ -90,6 +93,9 @@ class Subsampling(nn.Module):
 class TdnnLayer(nn.Module):
     """Dilated convolution over frames with a residual connection (Waibel et al. 1989; Peddinti et al. 2015)."""
 
+    # as in Subsampling: the activation alone, not the residual connection, is the layer's hidden unit
+    hidden_units: ClassVar[dict[str, str]] = {"norm.norm": "output"}
+
     def __init__(self, config: EncoderConfig, dilation: int) -> None:
         super().__init__()
         self.convolution = nn.Conv1d(
@@ -109,6 +115,14 @@ class ConformerLayer(nn.Module):
     Positions are rotary (Su et al. 2021) instead of the paper's relative encoding: parameter-free and exact for any
     length. With `norm: layer` the convolution module normalises each frame where the paper uses batch statistics.
     """
+
+    # no factor passes through SiLU; its output, the hidden units' activation, is what the next layer reads. Attention
+    # has no activation and so no hidden units.
+    hidden_units: ClassVar[dict[str, str]] = {
+        "feed_forward.0.4": "input",
+        "convolution_output": "input",
+        "feed_forward.1.4": "input",
+    }
 
     def __init__(self, config: EncoderConfig, dilation: int = 1) -> None:
         super().__init__()

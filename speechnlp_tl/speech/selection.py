@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -25,6 +25,8 @@ class Trial:
     config: AdaptConfig | None
     """None is the unadapted model."""
     wer: float
+    left: int = 0
+    """How many candidates are still to be tried."""
 
 
 def select(
@@ -35,12 +37,33 @@ def select(
     fisher: Mapping[str, Tensor] | None = None,
     allow_pipes: bool = False,
 ) -> tuple[AdaptConfig | None, list[Trial]]:
-    """Adapt on all folds but one, score the one, for every candidate strength; nothing else is looked at.
-
-    Ties go to the earlier candidate, which changes the model less; the first is not to adapt at all.
+    """The candidate with the fewest errors in `cross_validate`. Ties go to the earlier one, which changes less.
 
     Returns:
         the best config (None: leave the model alone), and all trials.
+
+    Raises:
+        InputError: what `cross_validate` raises.
+    """
+    trials = list(cross_validate(recogniser, utterances, config, folds, fisher, allow_pipes))
+    return best_of(trials).config, trials
+
+
+def best_of(trials: Sequence[Trial]) -> Trial:
+    return min(trials, key=lambda trial: trial.wer)
+
+
+def cross_validate(
+    recogniser: Recogniser,
+    utterances: Sequence[Utterance],
+    config: AdaptConfig,
+    folds: int = 4,
+    fisher: Mapping[str, Tensor] | None = None,
+    allow_pipes: bool = False,
+) -> Iterator[Trial]:
+    """Adapt on all folds but one, score the one, for every candidate strength; nothing else is looked at.
+
+    Yields each trial when it is done. The first is not to adapt at all; then weakest first.
 
     Raises:
         InputError: fewer than two utterances, or unsupervised adaptation, which has no transcripts to score.
@@ -51,16 +74,17 @@ def select(
         raise InputError(Problem("cross-validation needs transcripts", remedy="leave --select or --unsupervised out"))
     count = min(folds, len(utterances))
     parts = [list(utterances[part::count]) for part in range(count)]
+    tried = candidates(config, seconds=sum(_seconds(recogniser, utterances, allow_pipes)))
     # fold by fold, as the candidates are scored: speaker normalisation sees one fold at a time in both
-    trials = [Trial(None, _error(utterances, {"": recogniser}, [("", part) for part in parts], allow_pipes))]
-    for candidate in candidates(config, seconds=sum(_seconds(recogniser, utterances, allow_pipes))):
+    unadapted = _error(utterances, {"": recogniser}, [("", part) for part in parts], allow_pipes)
+    yield Trial(None, unadapted, len(tried))
+    for done, candidate in enumerate(tried, start=1):
         models, held_out = {}, []
         for number, part in enumerate(parts):
             rest = [utterance for other in parts if other is not part for utterance in other]
             models[str(number)] = adapt(recogniser, rest, candidate, fisher, allow_pipes=allow_pipes).recogniser
             held_out.append((str(number), part))
-        trials.append(Trial(candidate, _error(utterances, models, held_out, allow_pipes)))
-    return min(trials, key=lambda trial: trial.wer).config, trials
+        yield Trial(candidate, _error(utterances, models, held_out, allow_pipes), len(tried) - done)
 
 
 def candidates(config: AdaptConfig, seconds: float) -> list[AdaptConfig]:

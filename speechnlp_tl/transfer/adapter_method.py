@@ -37,6 +37,10 @@ class AdapterMethod(ABC):
         """Name of the adapter's module inside the layer that it adapts."""
         return f"adapter_{self.kind}"
 
+    def for_model(self, model: nn.Module) -> AdapterMethod:
+        """This method with the options that it leaves to the model filled in, as files keep them."""
+        return self
+
     @abstractmethod
     def sites(self, model: nn.Module) -> list[str]:
         """Names of the modules to adapt ("" is the model itself). Raises InputError when there are none."""
@@ -64,13 +68,17 @@ def hidden_layers(model: nn.Module) -> list[str]:
     return list(own()) if callable(own) else _linear_layers(model)[:-1]
 
 
-def match_layers(model: nn.Module, patterns: Sequence[str]) -> list[str]:
+def match_layers(model: nn.Module, patterns: Sequence[str], norms: bool = False) -> list[str]:
     """Names of the nn.Linear and nn.Conv1d modules that match any of the patterns; no pattern means the hidden ones.
+
+    Args:
+        norms: let the patterns match nn.BatchNorm1d and nn.LayerNorm too.
 
     Raises:
         InputError: a pattern that matches nothing, or no layer at all.
     """
-    available = _linear_layers(model)
+    available = _linear_layers(model, (nn.BatchNorm1d, nn.LayerNorm) if norms else ())
+    what = "linear, 1-d convolution or normalisation layer" if norms else "linear or 1-d convolution layer"
     if not patterns:
         chosen = hidden_layers(model)
     else:
@@ -78,9 +86,7 @@ def match_layers(model: nn.Module, patterns: Sequence[str]) -> list[str]:
         if unmatched:
             choice = f"choose among {', '.join(available[:12])}{', ...' if len(available) > 12 else ''}"
             raise InputError(
-                Problem(
-                    f"'{pattern}' matches no linear or 1-d convolution layer that is called as a module", remedy=choice
-                )
+                Problem(f"'{pattern}' matches no {what} that is called as a module", remedy=choice)
                 for pattern in unmatched
             )
         chosen = [name for name in available if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
@@ -92,17 +98,26 @@ def match_layers(model: nn.Module, patterns: Sequence[str]) -> list[str]:
     return chosen
 
 
-def _linear_layers(model: nn.Module) -> list[str]:
-    """nn.Linear and nn.Conv1d modules, less those whose weights nn.MultiheadAttention reads without calling them."""
+def _linear_layers(model: nn.Module, others: tuple[type[nn.Module], ...] = ()) -> list[str]:
+    """nn.Linear and nn.Conv1d modules, and those of other types.
+
+    Less those whose weights nn.MultiheadAttention reads without calling them.
+    """
     return [
         name
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | nn.Conv1d) and not isinstance(module, NonDynamicallyQuantizableLinear)
+        if isinstance(module, (nn.Linear, nn.Conv1d, *others))
+        and not isinstance(module, NonDynamicallyQuantizableLinear)
     ]
 
 
 def channel_dim(layer: nn.Module) -> int:
-    """Where the features are in a layer's input and output: last, or before the frames of a convolution."""
+    """Where the features are in a layer's input and output: last, or before the frames of a convolution.
+
+    nn.BatchNorm1d has them second, whether frames follow, (B, C, T), or not, (B, C).
+    """
+    if isinstance(layer, nn.BatchNorm1d):
+        return 1
     return -2 if isinstance(layer, nn.Conv1d) else -1
 
 

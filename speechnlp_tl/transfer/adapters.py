@@ -21,8 +21,8 @@ from speechnlp_tl.transfer.hidden_units import LHUC
 from speechnlp_tl.transfer.input_network import LIN
 from speechnlp_tl.transfer.low_rank import LoRA
 
-# in the order in which adapters of one layer are folded: LoRA changes its weights, LHUC scales their rows,
-# LIN transforms their columns
+# in the order in which adapters of one layer are folded: LoRA changes its weights, LHUC scales their rows or columns,
+# LIN, which stands before LHUC's scaling of the inputs, transforms their columns
 METHODS: dict[str, type[AdapterMethod]] = {"lora": LoRA, "lhuc": LHUC, "lin": LIN}
 
 
@@ -62,7 +62,7 @@ def attach(model: nn.Module, method: AdapterMethod | str, **options: Any) -> Ada
     """Give `model` an adapter that changes nothing until it is trained, and freeze everything but adapters.
 
     Running statistics of normalisation layers are frozen with the base. Adapters of different kinds compose: LIN
-    before the layer, LoRA beside it, LHUC on the result. Outputs are bit for bit those of
+    before the layer, LoRA beside it, LHUC on the result (or on the inputs, after LIN). Outputs are bit for bit those of
     the frozen base; of the base before it was frozen, up to torch's rounding, which depends on what needs a gradient.
 
     Args:
@@ -74,6 +74,7 @@ def attach(model: nn.Module, method: AdapterMethod | str, **options: Any) -> Ada
     chosen = make_method(method, options) if isinstance(method, str) else method
     if chosen.kind in [adapter.kind for adapter in attached(model)]:
         raise InputError(Problem(f"the model has a {chosen.kind} adapter", remedy="detach or merge it first"))
+    chosen = chosen.for_model(model)
     adapter = Adapter(chosen, tuple(chosen.sites(model)))
     if not attached(model):
         _freeze_base(model)

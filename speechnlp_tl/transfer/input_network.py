@@ -102,7 +102,8 @@ class LIN(AdapterMethod):
         bias = not _pads_with_zeros(layer) if self.bias is None else self.bias
         network = InputNetwork(width, channel_dim(layer), self.diagonal, bias, device_of(layer), trained_dtype(layer))
         layer.add_module(self.child, network)
-        layer.register_forward_pre_hook(_transform_input)
+        # before LHUC's amplitudes on the same layer's inputs, whatever was attached first
+        layer.register_forward_pre_hook(_transform_input, prepend=True)
 
     def remove(self, layer: nn.Module) -> None:
         remove_hook(layer._forward_pre_hooks, _transform_input)

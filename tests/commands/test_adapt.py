@@ -10,7 +10,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from speechnlp_tl.core.trainer import Trainer
 from speechnlp_tl.speech.adaptation import parse_method
+from speechnlp_tl.speech.asr_task import AsrTask
 from tests.tiny import TinyCorpus
 
 
@@ -81,7 +83,7 @@ def test_adapters_are_kilobytes_beside_their_base(adapt, run, tiny_corpus, tiny_
     outcome = adapt(tmp_path / "adapter", "--method", kind, "--set", "steps=2")
     assert " kB" in outcome.out
     names = set(tree(tmp_path / "adapter"))
-    assert names == {"adapter.safetensors", "adapter.yaml", "adaptation.yaml", "README.md"}
+    assert names == {"adapter.safetensors", "adapter.yaml", "adaptation.yaml", "metrics.jsonl", "README.md"}
     card = yaml.safe_load((tmp_path / "adapter" / "adapter.yaml").read_text())
     assert card["extra"]["base"] == str(tiny_experiment / "model")
     assert card["extra"]["method"] == kind
@@ -111,9 +113,60 @@ def test_layer_transfer_prints_what_became_of_every_tensor(adapt, tmp_path: Path
 def test_selection_says_what_it_chose(adapt, tmp_path: Path):
     fixed = ("--method", "finetune", "--set", "steps=20", "--set", "learning_rate=0.001")
     outcome = adapt(tmp_path / "new", "--select", *fixed)
-    assert "cross-validation: " in outcome.out
-    assert "% with the best of 1" in outcome.out
+    assert "cross-validation of 1 strengths; unadapted: " in outcome.out
+    assert "% WER with 20 steps, learning rate 0.001 (0 left)" in outcome.out
     assert "saved in" in outcome.out
+
+
+def test_the_course_of_the_adaptation_is_recorded_beside_the_model(adapt, tmp_path: Path):
+    adapt(tmp_path / "new", "--method", "l2sp+kld", "--set", "steps=10")
+    first, last = map(json.loads, (tmp_path / "new" / "metrics.jsonl").read_text().splitlines())
+    assert (first["step"], last["step"]) == (1, 10)
+    assert set(first["values"]) == {"task", "l2sp", "kld"}
+    assert last["values"]["kld"]["grad_norm"] > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["new"], "no checkpoints are left beside it"
+    adapt(tmp_path / "two", "--method", "layers", "--set", "layers.then_finetune_all=true", "--set", "steps=4")
+    assert {name for name in tree(tmp_path / "two") if name.endswith("metrics.jsonl")} == {
+        "phase1/metrics.jsonl",
+        "phase2/metrics.jsonl",
+    }
+
+
+def test_an_interrupted_adaptation_goes_on_where_it_stopped(
+    adapt, run, tiny_experiment, tiny_corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As after a kill behind a checkpoint of step 6; another seed must not go on from it."""
+    settings = ("--method", "kld", "--set", "steps=10")
+    adapt(tmp_path / "whole", *settings)
+    arguments = ("--model", tiny_experiment, "--data", tiny_corpus.adaptation, "--out", tmp_path / "new")
+    taken = []
+    step = AsrTask.step
+
+    def killed(task, model, batch):
+        taken.append(model is task.model)
+        if sum(taken) == 7:
+            raise KeyboardInterrupt
+        return step(task, model, batch)
+
+    for one in ("other", "same"):
+        taken.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(AsrTask, "step", killed)
+            patch.setattr(Trainer, "_checkpoint_due", lambda trainer, step: True)
+            assert run("adapt", *arguments, *settings, *(["--set", "seed=1"] if one == "other" else [])).code != 0
+        assert not (tmp_path / "new").exists()
+        assert (tmp_path / ".new.adapting" / "checkpoints" / "step-00000006").is_dir()
+    with monkeypatch.context() as patch:
+        taken.clear()
+        patch.setattr(
+            AsrTask, "step", lambda task, model, batch: taken.append(model is task.model) or step(task, model, batch)
+        )
+        adapt(tmp_path / "new", *settings)
+    assert sum(taken) == 4
+    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "new"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "new" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 10]
 
 
 def test_selection_that_finds_nothing_better_saves_the_source(run, tiny_experiment, tiny_corpus, tmp_path: Path):

@@ -69,10 +69,13 @@ def _work(arguments: argparse.Namespace) -> None:
             print(f"{scenario.name}: {count} runs; {done} of {len(jobs)} done, {left / 60:.0f} min left", flush=True)
 
 
-def runs(config: SweepConfig, pool: int) -> Iterator[Run]:
-    """Every run of a scenario whose pool has `pool` utterances. Budgets beyond the pool are left out."""
+def runs(config: SweepConfig, pool: int, fold: int = 0) -> Iterator[Run]:
+    """Every run of a scenario whose pool has `pool` utterances. Budgets beyond the pool are left out.
+
+    Each fold has seeds of its own.
+    """
     yield Run("unadapted", 0, 0)
-    for seed in range(config.seeds):
+    for seed in range(fold * config.seeds, (fold + 1) * config.seeds):
         for budget in (budget for budget in config.budgets if budget <= pool):
             for method, overrides in config.methods.items():
                 yield Run(method, budget, seed, tuple(overrides))
@@ -94,7 +97,7 @@ def _adapt_all(job: tuple[Scenario, SweepConfig, Path]) -> int:
     torch.set_num_threads(1)
     scenario, config, path = job
     weights = hashlib.sha256((scenario.source / "model" / "model.safetensors").read_bytes()).hexdigest()
-    wanted = {one.fingerprint(config, weights): one for one in runs(config, len(scenario.pool))}
+    wanted = {one.fingerprint(config, weights): one for one in runs(config, len(scenario.pool), scenario.fold)}
     rows = [row for row in read_rows(path) if row.get("fingerprint") in wanted]
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
     for row in rows:

@@ -33,8 +33,8 @@ def main_table(measured: Measurements, corpus: str) -> str:
     words = unadapted.target.words, unadapted.old.words
     note = (
         f"Word error rate (%) on {corpus}: **new speaker** with its 95 % interval over speakers / old speakers. "
-        f"{words[0]} and {words[1]} words a seed, seeds: {_seeds(measured)}. Time: mean of one adaptation at the "
-        "largest budget, on one core beside another run."
+        f"{words[0]} and {words[1]} words; {_draws(measured)}. Time: mean of one adaptation at the largest budget, on "
+        "one core beside another run."
     )
     return f"{note}\n\n{_table(header, rows)}"
 
@@ -125,8 +125,12 @@ def _amount(measured: Measurements, budget: int) -> str:
     return f"{budget} utt. ({seconds:.0f} s)"
 
 
-def _seeds(measured: Measurements) -> int:
-    return len({row["seed"] for row in measured.rows})
+def _draws(measured: Measurements) -> str:
+    folds = len({row["fold"] for row in measured.rows})
+    seeds = len({row["seed"] for row in measured.rows if row["budget"] and not is_layer_run(row["method"])})
+    if folds == 1:
+        return f"{seeds} seeds, each with a draw of adaptation utterances of its own"
+    return f"{folds} folds, {seeds // folds} seed(s) and draw(s) of adaptation utterances in each, no two alike"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
