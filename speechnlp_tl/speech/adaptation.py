@@ -6,7 +6,7 @@ A method is what is trained, joined by `+` to what holds it back:
     kld | l2sp | ewc                           stay close to the source's outputs or parameters
 
 so `kld` is fine-tuning with KLD, `layers+kld` and `lora+l2sp+kld` are what they say. `auto` is the default that needs
-no tuning (see `AUTO`).
+no tuning: `kld`, whose strength follows the amount of speech.
 """
 
 from __future__ import annotations
@@ -42,11 +42,10 @@ from speechnlp_tl.transfer.layers import TransferReport
 TRAINED = ("finetune", "layers", "lhuc", "lin", "lora")
 HELD_BACK = ("kld", "l2sp", "ewc")
 ADAPTERS = ("lhuc", "lin", "lora")
-AUTO = "lin+kld"
-"""The default for very little speech: a linear input layer, held back, cannot go far wrong on one utterance."""
-AUTO_FROM_SECONDS = 6.0
-AUTO_MORE = "kld"
-"""The default from `AUTO_FROM_SECONDS` of speech on."""
+AUTO = "kld"
+"""What `auto` stands for."""
+RATES = {"sgd": 3e-2, "adamw": 5e-4, "lhuc": 2e-2, "lin": 2e-3, "lora": 2e-3}
+"""Learning rates by optimiser where weights of the source are trained, and of the adapters."""
 
 
 class LayersConfig(StrictModel):
@@ -66,6 +65,7 @@ class AdaptConfig(StrictModel):
     method: str = "auto"
     steps: PositiveInt | None = None
     learning_rate: PositiveFloat | None = None
+    optimizer: Literal["adamw", "sgd"] | None = None
     kld: float | None = Field(None, ge=0, le=1, description="rho: share of the source's posteriors in the targets")
     l2sp: float | None = Field(None, ge=0)
     ewc: float | None = Field(None, ge=0)
@@ -73,8 +73,8 @@ class AdaptConfig(StrictModel):
     lora_rank: PositiveInt = 4
     unsupervised: bool = Field(False, description="learn from the model's own hypotheses instead of transcripts")
     confidence: float = Field(0.5, ge=0, le=1, description="least confidence of a hypothesis to learn from")
-    augment: AugmentConfig = AugmentConfig(warps=[0.95, 1.0, 1.05], time_masks=1, frequency_masks=1)
-    batch_seconds: PositiveFloat = 30.0
+    augment: AugmentConfig = AugmentConfig(warps=[0.8, 0.9, 1.0, 1.1, 1.2])
+    batch_seconds: PositiveFloat = 15.0
     seed: int = Field(0, ge=0)
 
     @property
@@ -118,7 +118,7 @@ def parse_method(name: str) -> Method:
     Raises:
         InputError: an unknown part (with the nearest known one), or two ways of training at once.
     """
-    parts = (AUTO_MORE if name == "auto" else name).split("+")
+    parts = (AUTO if name == "auto" else name).split("+")
     problems = []
     for part in parts:
         if part not in (*TRAINED, *HELD_BACK):
@@ -141,20 +141,31 @@ def parse_method(name: str) -> Method:
 def fill_defaults(config: AdaptConfig, seconds: float) -> AdaptConfig:
     """Choose what the user left open from the amount of speech; `auto` becomes the name of a method."""
     if config.method == "auto":
-        config = config.model_copy(update={"method": AUTO if seconds < AUTO_FROM_SECONDS else AUTO_MORE})
+        config = config.model_copy(update={"method": AUTO})
     method = parse_method(config.method)
-    few = 1.0 / (1.0 + seconds / 20.0)  # 1 for no speech, 1/2 at 20 seconds, 0 for plenty
-    steps = round(30 + 10 * math.log2(1.0 + seconds / 5.0))
-    rates = {"finetune": 5e-4, "layers": 5e-4, "lhuc": 2e-2, "lin": 2e-3, "lora": 2e-3}
+    optimizer = config.optimizer or _optimizer(method, config.layers)
+    rate = RATES[method.trained if method.trained in ADAPTERS else optimizer]
     return config.model_copy(
         update={
-            "steps": config.steps or steps,
-            "learning_rate": config.learning_rate or rates[method.trained],
-            "kld": 0.3 + 0.6 * few if config.kld is None else config.kld,
-            "l2sp": 1.0 if config.l2sp is None else config.l2sp,
+            "steps": config.steps or round(20 + 10 * math.sqrt(seconds)),
+            "learning_rate": config.learning_rate or rate,
+            "optimizer": optimizer,
+            # 0.7 for a few seconds, 0.5 at half a minute, 0.3 at one, 0.1 with plenty
+            "kld": 0.1 + 0.6 / (1.0 + (seconds / 40.0) ** 2) if config.kld is None else config.kld,
+            "l2sp": 20.0 / (1.0 + seconds / 2.0) if config.l2sp is None else config.l2sp,
             "ewc": 1e4 if config.ewc is None else config.ewc,
         }
     )
+
+
+def _optimizer(method: Method, layers: LayersConfig) -> str:
+    """SGD moves a weight as far as its gradient says, AdamW as far as the rate says, needed or not.
+
+    Where every weight was good before, the first forgets less for the same gain. Adapters and layers that start
+    afresh have their way to go.
+    """
+    fresh = method.trained == "layers" and layers.rest == "fresh"
+    return "adamw" if fresh or method.trained in ADAPTERS else "sgd"
 
 
 def adapt(
@@ -290,14 +301,16 @@ def _train_config(config: AdaptConfig, phase: int, phases: int) -> TrainConfig:
     """The steps are shared between the phases; each phase has random numbers of its own."""
     assert config.steps is not None
     assert config.learning_rate is not None
+    assert config.optimizer is not None
     return TrainConfig(
         seed=config.seed + phase,
         steps=max(1, (config.steps + phases - 1 - phase) // phases),
         learning_rate=config.learning_rate,
+        optimizer=config.optimizer,
         weight_decay=0.0,
         schedule="cosine",
         warmup=0.1,
-        clip_norm=5.0,
+        clip_norm=1.0 if config.optimizer == "sgd" else 5.0,
         evaluate_every=None,
         checkpoint_minutes=1.0,
         log_every=10,

@@ -111,10 +111,10 @@ def test_layer_transfer_prints_what_became_of_every_tensor(adapt, tmp_path: Path
 
 
 def test_selection_says_what_it_chose(adapt, tmp_path: Path):
-    fixed = ("--method", "finetune", "--set", "steps=20", "--set", "learning_rate=0.001")
+    fixed = ("--method", "finetune", "--set", "steps=20", "--set", "learning_rate=0.03")
     outcome = adapt(tmp_path / "new", "--select", *fixed)
     assert "cross-validation of 1 strengths; unadapted: " in outcome.out
-    assert "% WER with 20 steps, learning rate 0.001 (0 left)" in outcome.out
+    assert "% WER with 20 steps, learning rate 0.03 (0 left)" in outcome.out
     assert "saved in" in outcome.out
 
 

@@ -240,7 +240,10 @@ def test_neither_evaluation_nor_a_source_model_touches_the_prior(
     task = AsrTask(recogniser, utterances[:4], dev=utterances[4:6])
     batch = task.load([0, 1], 0)
     source.model.train()
-    task.step(source.model, batch)
+    with torch.no_grad():
+        compared = task.step(source.model, batch)
+    assert compared.logits.isfinite().all()
+    assert compared.loss == 0, "nobody asks for the loss of a model that is only compared with"
     recogniser.model.eval()
     task.step(recogniser.model, batch)
     task.evaluate(recogniser.model)

@@ -14,7 +14,7 @@ from speechnlp_tl.speech.recogniser import Recogniser
 from speechnlp_tl.speech.selection import candidates, select
 from tests.tiny import TinyCorpus
 
-STRONG = AdaptConfig(method="kld", steps=25, learning_rate=1e-3)
+STRONG = AdaptConfig(method="kld", steps=25, learning_rate=3e-2)
 """Leaves rho to be chosen: three candidates."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speechnlp_tl.errors import InputError, Problem
@@ -48,6 +48,32 @@ def leave_one_out(data: Path, sources: Path, targets: int) -> list[Scenario]:
     ]
 
 
+def development(data: Path, sources: Path, targets: int) -> list[Scenario]:
+    """FSDD without its test takes, to choose settings on: half of each pool adapts, the other half is recognised."""
+    return [
+        replace(
+            one,
+            pool=one.pool[::2],
+            test=one.pool[1::2],
+            old=list(DataDir.read(data / "leave_out" / one.target / "dev")),
+        )
+        for one in leave_one_out(data, sources, targets)
+    ]
+
+
+def development_speakers(data: Path, sources: Path, targets: int, count: int) -> list[Scenario]:
+    """AN4 without its test speakers: held-out training speakers adapt, each in folds; the others are the old ones."""
+    held_out = list(DataDir.read(data / "train_dev"))
+    source_train = list(DataDir.read(data / "train_main"))
+    found = []
+    for speaker in sorted({utterance.speaker for utterance in held_out})[: targets or None]:
+        old = [utterance for utterance in held_out if utterance.speaker != speaker]
+        own = DataDir([utterance for utterance in held_out if utterance.speaker == speaker])
+        for number, (rest, fold) in enumerate(folds(own, count)):
+            found.append(Scenario(speaker, number, sources / "all", list(rest), list(fold), old, source_train))
+    return found
+
+
 def official_test_speakers(data: Path, sources: Path, targets: int, count: int) -> list[Scenario]:
     """AN4: each test speaker's utterances in `count` folds; all but one fold adapt, that one is the test."""
     old = list(DataDir.read(data / "train_dev"))
@@ -61,8 +87,15 @@ def official_test_speakers(data: Path, sources: Path, targets: int, count: int) 
     return found
 
 
-def scenarios(corpus: str, data: Path, sources: Path, targets: int = 0, count: int = 3) -> list[Scenario]:
-    """All scenarios of a corpus; `targets` limits the speakers (0: all), `count` is AN4's number of folds.
+def scenarios(
+    corpus: str, data: Path, sources: Path, targets: int = 0, count: int = 3, on_development: bool = False
+) -> list[Scenario]:
+    """All scenarios of a corpus.
+
+    Args:
+        targets: how many target speakers; 0 is all.
+        count: folds of AN4.
+        on_development: keep off the test speech.
 
     Raises:
         InputError: the data are not prepared, or the corpus is unknown.
@@ -70,7 +103,8 @@ def scenarios(corpus: str, data: Path, sources: Path, targets: int = 0, count: i
     if not data.is_dir():
         raise InputError(Problem("the data are not prepared", data, remedy="run stages 0 and 1 first"))
     if corpus == "an4":
-        return official_test_speakers(data, sources, targets, count)
+        choose = development_speakers if on_development else official_test_speakers
+        return choose(data, sources, targets, count)
     if corpus in ("fsdd", "synthetic"):
-        return leave_one_out(data, sources, targets)
+        return (development if on_development else leave_one_out)(data, sources, targets)
     raise InputError(Problem(f"there is no corpus '{corpus}'", remedy="choose fsdd, an4 or synthetic"))

@@ -27,4 +27,5 @@ class SweepConfig(StrictModel):
     targets: int = Field(0, ge=0, description="target speakers; 0 is all")
     folds: PositiveInt = 3
     old_utterances: PositiveInt = Field(75, description="of the source speakers' test speech, spread over speakers")
+    on_development: bool = Field(False, description="choose settings: keep off the test speech")
     layer_sweep: LayerSweep | None = None

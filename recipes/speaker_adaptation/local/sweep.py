@@ -41,6 +41,7 @@ class Run:
     def fingerprint(self, config: SweepConfig, weights: str) -> str:
         """Of all that the run depends on but the program itself: a row with another one is not this run's result."""
         parts = [self.method, self.budget, self.seed, self.overrides, config.old_utterances, weights]
+        parts.append(config.on_development)
         defaults = AdaptConfig().model_dump(mode="json")
         return hashlib.sha256(json.dumps([*parts, defaults, __version__]).encode()).hexdigest()[:16]
 
@@ -59,7 +60,9 @@ def main() -> None:
 
 def _work(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.conf, SweepConfig)
-    found = scenarios(arguments.corpus, arguments.data, arguments.sources, config.targets, config.folds)
+    found = scenarios(
+        arguments.corpus, arguments.data, arguments.sources, config.targets, config.folds, config.on_development
+    )
     arguments.out.mkdir(parents=True, exist_ok=True)
     jobs = [(scenario, config, arguments.out / f"{scenario.name}.jsonl") for scenario in found]
     began = time.time()
@@ -82,7 +85,7 @@ def runs(config: SweepConfig, pool: int, fold: int = 0) -> Iterator[Run]:
     sweep = config.layer_sweep
     if sweep is None or sweep.budget > pool:
         return
-    training = (f"steps={sweep.steps}", f"learning_rate={sweep.learning_rate}")
+    training = ("optimizer=adamw", f"steps={sweep.steps}", f"learning_rate={sweep.learning_rate}")
     for seed in range(sweep.seeds):
         for count in sweep.counts:
             for end in ("first", "last"):

@@ -68,7 +68,7 @@ def make_records(measured: Measurements, corpus: str) -> list[Record]:
 
 def _render(folder: Path, records: Sequence[Record], sections: Sequence[str]) -> None:
     recipe = "recipes/speaker_adaptation/run.sh --publish true"
-    command = f"{recipe} --corpus fsdd\n    {recipe} --corpus an4 --conf conf/an4-short.yaml --name an4"
+    command = f"{recipe} --corpus fsdd\n    {recipe} --corpus an4"
     text = render_results(records, "Speaker adaptation: results", command, environment(), [], "\n\n".join(sections))
     write_text(folder / "RESULTS.md", text)
 
