@@ -32,6 +32,8 @@ from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.data_dir import Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.features import AugmentConfig
+from speechnlp_tl.speech.lexicon import Lexicon, Pronunciation
+from speechnlp_tl.speech.pronunciation import complete
 from speechnlp_tl.speech.recogniser import Recogniser
 from speechnlp_tl.transfer.adapters import Adapter, attach
 from speechnlp_tl.transfer.batch_statistics import hold_statistics, release_statistics
@@ -110,6 +112,8 @@ class Adapted:
     result: TrainResult | None = None
     left_out: list[str] = field(default_factory=list)
     """Utterances of unsupervised adaptation whose hypotheses were not trusted."""
+    guessed: dict[str, Pronunciation] = field(default_factory=dict)
+    """Words that the lexicon lacks, as espeak-ng says them. Learned from, but not recognised."""
 
 
 def parse_method(name: str) -> Method:
@@ -202,7 +206,10 @@ def adapt(
     method = parse_method(config.method)
     adapter, report, phases = _prepare(method, config, recogniser.model, adapted.model)
     _keep_prior(recogniser.model, adapted.model)
-    task = AsrTask(adapted, utterances, (), config.augment, config.batch_seconds, config.seed, dataset, keep_prior=True)
+    speaking, guessed = _pronouncing(adapted, utterances)
+    task = AsrTask(
+        speaking, utterances, (), config.augment, config.batch_seconds, config.seed, dataset, keep_prior=True
+    )
     terms = _terms(method, config, adapted.model, recogniser.model, fisher)
     # a few utterances say too little about means and variances: the source's statistics stay
     held = hold_statistics(adapted.model, _copied_norms(adapted.model, report))
@@ -214,7 +221,24 @@ def adapt(
         result = Trainer(task, settings, place, terms, recogniser.model).fit()
     release_statistics(adapted.model, held)
     adapted.model.requires_grad_(True).eval()
-    return Adapted(adapted, method, config, len(utterances), seconds, adapter, report, result, left_out)
+    return Adapted(adapted, method, config, len(utterances), seconds, adapter, report, result, left_out, guessed)
+
+
+def _pronouncing(
+    recogniser: Recogniser, utterances: Sequence[Utterance]
+) -> tuple[Recogniser, dict[str, Pronunciation]]:
+    """The recogniser with espeak-ng's pronunciations of words that its lexicon lacks, to learn from; and which.
+
+    Only where the model names its language; elsewhere, and where espeak-ng cannot help, the task lists the words.
+    """
+    missing = recogniser.lexicon.missing({word for utterance in utterances for word in utterance.words})
+    if not missing or recogniser.config.language is None:
+        return recogniser, {}
+    phones = recogniser.config.phones
+    found = complete(recogniser.lexicon, missing, recogniser.config.language, allowed_phones=phones)
+    known = {word: recogniser.lexicon.pronunciations(word) for word in recogniser.lexicon.words}
+    words = Lexicon({**known, **{word: (phones,) for word, phones in found.guessed.items()}})
+    return replace(recogniser, lexicon=words), dict(found.guessed)
 
 
 @torch.no_grad()

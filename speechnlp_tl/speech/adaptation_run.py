@@ -215,6 +215,9 @@ def _describe(adapted: Adapted) -> Iterator[str]:
     if adapted.left_out:
         some = " ".join(adapted.left_out[:10])
         yield f"left out {len(adapted.left_out)} utterances with uncertain hypotheses: {some}"
+    if adapted.guessed:
+        yield "learned from words that the model does not recognise, pronounced by espeak-ng:"
+        yield from (f"  {word} {' '.join(phones)}" for word, phones in adapted.guessed.items())
     if adapted.report is not None:
         table = adapted.report.table()
         # the whole table, which is also in transfer.txt, says something only when layers were treated differently

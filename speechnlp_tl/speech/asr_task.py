@@ -222,7 +222,7 @@ def word_problems(utterances: Sequence[Utterance], recogniser: Recogniser) -> li
     for utterance in utterances:
         for word in utterance.words:
             where.setdefault(word, utterance.id)
-    remedy = "add it to the lexicon, or correct the transcript"
+    remedy = "add it to the lexicon, set language in the model's config.yaml to let espeak-ng say it, or correct it"
     return [
         Problem(f"word {word} (first in utterance {where[word]}) has no pronunciation", remedy=remedy)
         for word in recogniser.lexicon.missing(where)

@@ -12,6 +12,7 @@ from torch import Tensor
 from speechnlp_tl.core.config import dump_config, load_config
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.evaluation.wer import score
+from speechnlp_tl.speech import pronunciation
 from speechnlp_tl.speech.adaptation import (
     ADAPTERS,
     HELD_BACK,
@@ -402,3 +403,28 @@ def test_the_default_is_conservative_at_any_amount_of_speech():
 def test_weights_of_the_source_are_moved_by_sgd_new_ones_by_adamw(method: str, rest: str, optimizer: str):
     filled = fill_defaults(AdaptConfig(method=method, layers=LayersConfig(rest=rest)), 10.0)
     assert filled.optimizer == optimizer
+
+
+def test_words_that_the_lexicon_lacks_are_learned_from_when_espeak_can_say_them(source, speech, monkeypatch):
+    """`wham` is made of phones the model has, `zap` is not: the first is learned from, the second is an error."""
+    spoken = list(speech["adaptation"][:3])
+    spoken[1] = replace(spoken[1], text=spoken[1].text.replace(spoken[1].words[0], "wham"))
+    (phones, *_) = source.lexicon.pronunciations(source.lexicon.words[0])
+    said = {"wham": phones, "zap": (*phones, "ZH")}
+
+    def guesses(words, language, phone_map, inventory):
+        assert language == "en-us"
+        return {word: (said[word], "") for word in words}
+
+    monkeypatch.setattr(pronunciation, "_guess", guesses)
+    quick = AdaptConfig(steps=1)
+    with pytest.raises(InputError, match=r"word wham .* has no pronunciation"):
+        adapt(source, spoken, quick)
+    english = replace(source, config=source.config.model_copy(update={"language": "en-us"}))
+    adapted = adapt(english, spoken, quick)
+    assert adapted.guessed == {"wham": phones}
+    assert "wham" not in adapted.recogniser.lexicon
+    assert wer(adapted.recogniser, speech["test"]) < 100
+    spoken[2] = replace(spoken[2], text="zap")
+    with pytest.raises(InputError, match=r"word zap .* has no pronunciation"):
+        adapt(english, spoken, quick)
