@@ -27,7 +27,7 @@ def atomic_file(target: str | Path) -> Iterator[Path]:
         _sync(temporary)
         temporary.replace(target)
     except OSError as error:
-        raise _explain(error, target) from error
+        raise unwritable(error, target) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -54,7 +54,7 @@ def atomic_directory(target: str | Path) -> Iterator[Path]:
         temporary.replace(target)
         _sync(target.parent)
     except OSError as error:
-        raise _explain(error, target) from error
+        raise unwritable(error, target) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -74,7 +74,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _explain(error: OSError, target: Path) -> InputError:
+def unwritable(error: OSError, target: Path) -> InputError:
+    """What to tell the user when `target` could not be written."""
     # a file of a directory that has not got its name yet: the user knows it by the name it would have
     named = [re.sub(r"^\.(.+)\.\d+\.tmp$", r"\1", part) for part in target.parts]
     return InputError(

@@ -22,3 +22,9 @@ stage 3 "adapt and recognise" "$data" "$exp/sources" conf local -- \
 stage 5 "score, tables and pictures" "$exp/runs" local -- \
   python local/write_results.py --corpus "$corpus" --runs "$exp/runs" --out "$exp" --publish "$publish"
 stage 6 "report" "$exp/results.json" -- speechnlp-tl report "$exp" "$exp/figures" "$exp"/sources/* --out "$exp/report.html"
+
+# at the end whether or not there was anything left to do
+if ((stop_stage >= 6)) && [[ -f $exp/table.md ]]; then
+  cat "$exp/table.md"
+  printf '\nall tables: %s\nreport:     %s\n' "$exp/RESULTS.md" "$exp/report.html"
+fi

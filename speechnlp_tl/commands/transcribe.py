@@ -38,7 +38,11 @@ def transcribe(
     if data is not None:
         utterances = list(DataDir.read(data, allow_pipes))
     else:
-        utterances = [Utterance(str(path), str(path), str(path)) for path in audio or []]
+        # an utterance id ends at the first space
+        named = {"_".join(str(path).split()): str(path) for path in audio or []}
+        if len(named) < len(audio or []):
+            raise InputError(Problem("two recordings have the same name", remedy="name each recording once"))
+        utterances = [Utterance(name, path, path) for name, path in named.items()]
     check_audio(utterances, recogniser.config.features)
     found = recogniser.transcribe(utterances, allow_pipes, confidence)
     lines = []

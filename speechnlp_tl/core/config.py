@@ -61,7 +61,7 @@ class TrainConfig(StrictModel):
     """Evaluations without a better metric before the run ends."""
     checkpoint_every: PositiveInt | None = None
     """Steps between checkpoints; one is also written after every evaluation."""
-    checkpoint_minutes: PositiveFloat | None = None
+    checkpoint_minutes: PositiveFloat | None = 5.0
     log_every: PositiveInt = 20
     average: Decay | None = None
     """Decay of the exponential moving average of the weights, which is then what is evaluated and kept."""

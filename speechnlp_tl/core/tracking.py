@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from speechnlp_tl.atomic import atomic_file
+from speechnlp_tl.atomic import atomic_file, unwritable
+from speechnlp_tl.errors import InputError, Problem
 
 METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"
@@ -26,12 +27,15 @@ class Tracker:
         start: step that the run resumes from; records behind it are dropped, because they will be made again.
         total: expected steps of the run.
         quiet: no progress on the console; files are written all the same.
+
+    Raises:
+        InputError: from any method that writes, when the disk is full.
     """
 
     def __init__(
         self, directory: Path | None, start: int = 0, total: int = 0, quiet: bool = False, tensorboard: bool = True
     ) -> None:
-        self._start, self._total = start, total
+        self._directory, self._start, self._total = directory, start, total
         self._show = _make_display(start, total) if directory is not None and not quiet else None
         self._metrics = None
         self._writer: Any = None
@@ -48,10 +52,16 @@ class Tracker:
     ) -> None:
         if self._show is not None:
             self._show.close()
-        if self._metrics is not None:
-            self._metrics.close()
-        if self._writer is not None:
-            self._writer.close()
+        failure: InputError | None = None
+        for name, stream in ((METRICS, self._metrics), (EVENTS, self._writer)):
+            try:
+                if stream is not None:
+                    stream.close()
+            except OSError as failed:
+                assert self._directory is not None
+                failure = failure or unwritable(failed, self._directory / name)
+        if failure is not None and error is None:
+            raise failure
 
     def advance(self, step: int, epoch: int, loss: float, units: float) -> None:
         """Count one finished step."""
@@ -85,19 +95,31 @@ class Tracker:
             self._show.message(text)
 
     def _write(self, record: dict[str, Any]) -> None:
-        if self._metrics is not None:
-            self._metrics.write(json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n")
-            self._metrics.flush()
-        if self._writer is not None:
-            for name, value in _scalars(record):
-                self._writer.add_scalar(name, value, record["step"])
+        if self._directory is None:
+            return
+        try:
+            if self._metrics is not None:
+                self._metrics.write(json.dumps(_finite(record), ensure_ascii=False, allow_nan=False) + "\n")
+                self._metrics.flush()
+            if self._writer is not None:
+                for name, value in _scalars(record):
+                    self._writer.add_scalar(name, value, record["step"])
+        except OSError as error:
+            raise unwritable(error, self._directory) from error
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     """Records of a `metrics.jsonl`; a last line that a killed run left unfinished is left out."""
     path = Path(path)
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n") and line.strip()]
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if path.exists() else []
+    records = []
+    for number, line in enumerate(lines, start=1):
+        if line.endswith("\n") and line.strip():
+            try:
+                records.append(json.loads(line))
+            except ValueError as error:
+                raise InputError(Problem("is damaged", path, number, "remove that line")) from error
+    return records
 
 
 def _open_metrics(path: Path, start: int) -> Any:

@@ -214,11 +214,13 @@ def adapt(
     # a few utterances say too little about means and variances: the source's statistics stay
     held = hold_statistics(adapted.model, _copied_norms(adapted.model, report))
     result = None
+    place_of_source = next(recogniser.model.parameters()).device
     for number, phase in enumerate(phases):
         enter_phase(adapted.model, phase)
         settings = _train_config(config, number, len(phases))
         place = directory / f"phase{number + 1}" if directory and len(phases) > 1 else directory
         result = Trainer(task, settings, place, terms, recogniser.model).fit()
+    recogniser.model.to(place_of_source)  # the trainer needed it where the adapted model is
     release_statistics(adapted.model, held)
     adapted.model.requires_grad_(True).eval()
     return Adapted(adapted, method, config, len(utterances), seconds, adapter, report, result, left_out, guessed)

@@ -13,6 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from speechnlp_tl.atomic import atomic_directory, write_text
+from speechnlp_tl.core.checkpoint import MANIFEST
 from speechnlp_tl.core.config import dump_config, load_config
 from speechnlp_tl.core.tracking import METRICS
 from speechnlp_tl.errors import InputError, Problem
@@ -30,7 +31,7 @@ from speechnlp_tl.transfer.adapters import attached
 from speechnlp_tl.transfer.fisher import estimate_fisher, single_rows
 
 FISHER_UTTERANCES = 200
-DIGEST = "run.sha256"
+DIGITS = 16
 
 
 @dataclass
@@ -102,29 +103,27 @@ class AdaptationRun:
             yield "no strength was better than leaving the model as it is: the source model is saved unchanged"
             self.source.save(self.out)
             return
-        self._take_place(config)
-        self.adapted = adapt(self.source, self.utterances, config, fisher, self.allow_pipes, self.unfinished)
-        yield from _describe(self.adapted)
-        self._save(self.adapted)
-        shutil.rmtree(self.unfinished, ignore_errors=True)
+        unfinished = self._unfinished(config)
+        try:
+            self.adapted = adapt(self.source, self.utterances, config, fisher, self.allow_pipes, unfinished)
+            yield from _describe(self.adapted)
+            self._save(self.adapted, unfinished)
+        except InputError:
+            if not any(unfinished.rglob(MANIFEST)):  # no checkpoint to go on from
+                shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        for left in unfinished.parent.glob(f"{unfinished.name[:-DIGITS]}*"):
+            shutil.rmtree(left, ignore_errors=True)
         yield f"saved in {self.out}"
 
-    @property
-    def unfinished(self) -> Path:
-        """Checkpoints and records of this run until it is finished, beside the place of the result."""
-        return self.out.with_name(f".{self.out.name}.adapting")
-
-    def _take_place(self, config: AdaptConfig) -> None:
-        """Keep what an interrupted run of the same model, speech and settings left; remove what another left."""
+    def _unfinished(self, config: AdaptConfig) -> Path:
+        """Folder beside the result for checkpoints and records, of this very model, speech and settings."""
         digest = hashlib.sha256(dump_config(config).encode())
         for name, value in self.source.model.state_dict().items():
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
         for utterance in self.utterances:
             digest.update(repr(utterance).encode())
-        mark = self.unfinished / DIGEST
-        if not (mark.is_file() and mark.read_text(encoding="utf-8") == digest.hexdigest()):
-            shutil.rmtree(self.unfinished, ignore_errors=True)
-            write_text(mark, digest.hexdigest())
+        return self.out.with_name(f".{self.out.name}.adapting-{digest.hexdigest()[:DIGITS]}")
 
     def measure(self) -> Iterator[str]:
         """Error rates before and after on each data directory, with intervals; also written to OUT/scores.json."""
@@ -149,7 +148,7 @@ class AdaptationRun:
     def _transcribe(self, recogniser: Recogniser, utterances: list[Utterance]) -> Iterable[tuple[str, Hypothesis]]:
         return recogniser.transcribe(utterances, self.allow_pipes).items()
 
-    def _save(self, adapted: Adapted) -> None:
+    def _save(self, adapted: Adapted, unfinished: Path) -> None:
         notes = {
             "method": adapted.method.name,
             "utterances": str(adapted.utterances),
@@ -164,8 +163,8 @@ class AdaptationRun:
             (folder / "adaptation.yaml").write_text(dump_config(adapted.settings), encoding="utf-8")
             if adapted.report is not None:
                 (folder / "transfer.txt").write_text(adapted.report.table() + "\n", encoding="utf-8")
-            for record in sorted(self.unfinished.rglob(METRICS)):
-                place = folder / record.relative_to(self.unfinished)
+            for record in sorted(unfinished.rglob(METRICS)):
+                place = folder / record.relative_to(unfinished)
                 place.parent.mkdir(exist_ok=True)
                 shutil.copyfile(record, place)
 

@@ -24,6 +24,7 @@ SEGMENT_TOLERANCE = 0.01
 _LARGEST_PEAK = 8.0
 # Programs that write a wav into a pipe do not know its size yet and promise about 2 or 4 GB instead.
 _UNKNOWN_WAV_SIZE = 0x7FFFF000
+_LARGEST_OGG_PAGE = 65307
 
 
 class AudioError(InputError):
@@ -180,6 +181,10 @@ def _check_header(stream: BinaryIO, source: str) -> int:
         promised = 8 + int(struct.unpack(">I", magic[4:8])[0])
     elif magic[:4] == b"ajkg":
         raise _shorten(source)
+    elif magic[:4] == b"OggS":
+        _check_last_page(stream, source, size)
+    else:
+        promised = _promised_by_others(magic, stream)
     if promised is not None and promised > size:
         raise AudioError(
             "truncated",
@@ -220,6 +225,32 @@ def _promised_by_wav(stream: BinaryIO, size: int) -> int | None:
     return position + 8 if position < _UNKNOWN_WAV_SIZE else None
 
 
+def _promised_by_others(magic: bytes, stream: BinaryIO) -> int | None:
+    """Bytes of a whole Sun AU, RF64 or Wave64 file; None for other formats and where the header does not say."""
+    stream.seek(0)
+    header = stream.read(28)
+    if magic[:4] == b".snd":
+        offset, length = struct.unpack(">II", header[4:12])
+        return None if length == 0xFFFFFFFF else int(offset + length)
+    if magic[:4] == b"RF64" and header[12:16] == b"ds64":
+        return 8 + int(struct.unpack("<Q", header[20:28])[0])
+    if magic[:4] == b"riff":
+        return int(struct.unpack("<Q", header[16:24])[0])
+    return None
+
+
+def _check_last_page(stream: BinaryIO, source: str, size: int) -> None:
+    """The last page of an Ogg file must be whole and carry the mark that it is the last (RFC 3533)."""
+    start = stream.seek(max(0, size - _LARGEST_OGG_PAGE))
+    tail = stream.read()
+    page = tail[tail.rfind(b"OggS") :] if b"OggS" in tail else b""
+    segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
+    whole = len(page) > 26 and len(segments) == page[26] and len(page) >= 27 + len(segments) + sum(segments)
+    if not whole or not page[5] & 4:
+        what = f"is truncated: the page at byte {start + len(tail) - len(page)} of {size} is not the last"
+        raise AudioError("truncated", what, source, "copy or download it again")
+
+
 def _check_layout(
     file: soundfile.SoundFile, source: str, rate: int | None, channel: int | None, resample: bool
 ) -> None:
@@ -229,7 +260,7 @@ def _check_layout(
             "channels",
             f"has {file.channels} channels where one is expected",
             source,
-            "choose a channel, or write each channel to a file of its own",
+            "write the channel with the speech to a file of its own",
         )
     if channel is not None and not 0 <= channel < file.channels:
         raise AudioError("channels", f"has no channel {channel}: channels are 0 to {file.channels - 1}", source)

@@ -48,7 +48,8 @@ def split_by_speaker(
         chosen = set(_shuffled(known, seed)[:count])
     if not 0 < len(chosen) < len(known):
         what = f"{len(chosen)} of {len(known)} speakers would be held out: one side would be empty"
-        raise InputError(Problem(what, file=data.path))
+        remedy = "name data of other speakers, or hold none out (in a training config data.dev, or data.dev_share: 0)"
+        raise InputError(Problem(what, file=data.path, remedy=remedy))
     held_out = {u.id for u in data if u.speaker in chosen}
     return _without(data, held_out), data.subset(held_out)
 

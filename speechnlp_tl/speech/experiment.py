@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,9 +176,14 @@ def is_claimed(out: Path, config: StrictModel) -> bool:
             remedy = "choose another --out, or restore the config: " + "; ".join(line.strip() for line in changed[:6])
             raise InputError(Problem("holds an experiment with another config", saved, remedy=remedy))
         return True
-    if out.exists() and (not out.is_dir() or any(path.name != ".done" for path in out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not _is_beginning(path.name) for path in out.iterdir())):
         raise InputError(Problem("holds something else", out, remedy="choose another --out"))
     return False
+
+
+def _is_beginning(name: str) -> bool:
+    """Whether that file is what a run leaves that was killed before it had written its config."""
+    return name in (".done", DIGEST) or re.fullmatch(r"\..*\.tmp", name) is not None
 
 
 def data_digest(config: DataConfig) -> str:
@@ -312,4 +318,7 @@ def _without_missing_metric(config: TrainConfig, dev: Sequence[Utterance]) -> Tr
 
 def _saved_wer(out: Path) -> float | None:
     path = out / "dev.json"
-    return json.loads(path.read_text(encoding="utf-8"))["wer"] if path.is_file() else None
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["wer"]) if path.is_file() else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(Problem("is damaged", path, remedy="remove it; the model itself is finished")) from error

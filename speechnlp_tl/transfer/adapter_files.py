@@ -119,7 +119,9 @@ def read_card(directory: str | Path) -> AdapterCard:
             Problem(f"cannot be read: {error.strerror or error}", file=path, remedy="is this an adapter directory?")
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(Problem(f"is not YAML: {error}", file=path)) from error
+        mark = getattr(error, "problem_mark", None)
+        what = f"is not YAML: {getattr(error, 'problem', None) or error}"
+        raise InputError(Problem(what, path, None if mark is None else mark.line + 1, "copy it again")) from error
     except ValidationError as error:
         raise InputError(
             Problem(f"{'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}", file=path)

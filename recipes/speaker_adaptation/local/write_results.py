@@ -43,8 +43,8 @@ def _work(arguments: argparse.Namespace) -> None:
     _render(arguments.out, records, [text])
     if arguments.publish == "true":
         _publish(arguments, records, text)
-    print(tables.main_table(measured, arguments.corpus))
-    print(f"\n{arguments.out / 'RESULTS.md'}")
+    write_text(arguments.out / "table.md", tables.main_table(measured, arguments.corpus) + "\n")
+    print(arguments.out / "RESULTS.md")
 
 
 def make_records(measured: Measurements, corpus: str) -> list[Record]:
