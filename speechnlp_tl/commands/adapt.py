@@ -41,8 +41,10 @@ def adapt(
     overrides = [*(set_ or ()), *(["unsupervised=true"] if unsupervised else [])]
     if method is not None:
         overrides.append(f"method={method}")
-    run = AdaptationRun.prepare(model, data, out, config, overrides, test_data, source_data, resample, allow_pipes)
-    for line in run.adapt(select):
+    run = AdaptationRun.prepare(
+        model, data, out, config, overrides, test_data, source_data, resample, allow_pipes, select
+    )
+    for line in run.adapt():
         typer.echo(line)
     for line in run.measure():
         typer.echo(line)

@@ -31,6 +31,7 @@ from speechnlp_tl.transfer.adapters import attached
 from speechnlp_tl.transfer.fisher import estimate_fisher, single_rows
 
 FISHER_UTTERANCES = 200
+DIGEST = "run.sha256"
 DIGITS = 16
 
 
@@ -48,6 +49,8 @@ class AdaptationRun:
     """Speech of the new speaker that measures the gain."""
     old: tuple[Path, list[Utterance]] | None = None
     """Speech of the source's speakers that measures forgetting, and what matters to them."""
+    choose: bool = False
+    """Choose the strength by cross-validation."""
     adapted: Adapted | None = None
 
     @classmethod
@@ -62,14 +65,17 @@ class AdaptationRun:
         source_data: Path | None = None,
         resample: bool = False,
         allow_pipes: bool = False,
+        choose: bool = False,
     ) -> AdaptationRun:
         """Read everything before anything is computed.
 
         Raises:
             InputError: no model, unusable data or settings, or something else in the place of the result.
         """
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(Problem("holds something already", out, remedy="choose another --out"))
+        occupied = out.exists() and (not out.is_dir() or any(out.iterdir()))
+        taken = InputError(Problem("holds something already", out, remedy="choose another --out"))
+        if occupied and not (out / DIGEST).is_file():
+            raise taken
         settings = load_config(config, AdaptConfig, overrides) if config else settings_from(overrides)
         if "ewc" in parse_method(settings.method).held_back and source_data is None:
             raise InputError(Problem("ewc weighs parameters by source speech", remedy="name some with --source-data"))
@@ -83,15 +89,27 @@ class AdaptationRun:
         old = (source_data, _read(source_data, "add it to text", allow_pipes)) if source_data else None
         measured = [utterance for _, some in filter(None, (test, old)) for utterance in some]
         check_audio([*utterances, *measured], source.config.features)
-        return cls(model, out, source, utterances, settings, allow_pipes, test, old)
+        run = cls(model, out, source, utterances, settings, allow_pipes, test, old, choose)
+        if occupied and not run.finished:
+            raise taken
+        return run
 
-    def adapt(self, choose: bool = False) -> Iterator[str]:
+    @property
+    def finished(self) -> bool:
+        """Whether `out` holds the result of this very run already, which may not have been measured yet."""
+        mark = self.out / DIGEST
+        return mark.is_file() and mark.read_text(encoding="utf-8") == self._digest(self.config)
+
+    def adapt(self) -> Iterator[str]:
         """Adapt and save; yields what to tell the user."""
+        if self.finished:
+            yield f"adapted already: {self.out}"
+            return
         fisher = None
         if "ewc" in parse_method(self.config.method).held_back and self.old is not None:
             fisher = source_fisher(self.source, self.old[1], self.config.seed, self.allow_pipes)
         config: AdaptConfig | None = self.config
-        if choose:
+        if self.choose:
             trials = []
             for trial in cross_validate(
                 self.source, self.utterances, self.config, fisher=fisher, allow_pipes=self.allow_pipes
@@ -101,7 +119,9 @@ class AdaptationRun:
             config = best_of(trials).config
         if config is None:
             yield "no strength was better than leaving the model as it is: the source model is saved unchanged"
-            self.source.save(self.out)
+            with atomic_directory(self.out) as folder:
+                self.source.write_files(folder)
+                (folder / DIGEST).write_text(self._digest(self.config), encoding="utf-8")
             return
         unfinished = self._unfinished(config)
         try:
@@ -117,17 +137,22 @@ class AdaptationRun:
         yield f"saved in {self.out}"
 
     def _unfinished(self, config: AdaptConfig) -> Path:
-        """Folder beside the result for checkpoints and records, of this very model, speech and settings."""
-        digest = hashlib.sha256(dump_config(config).encode())
+        """Folder beside the result for checkpoints and records of a run with these settings."""
+        return self.out.with_name(f".{self.out.name}.adapting-{self._digest(config)[:DIGITS]}")
+
+    def _digest(self, config: AdaptConfig) -> str:
+        """SHA-256 of all that decides the result."""
+        digest = hashlib.sha256(f"{dump_config(config)}{self.choose}".encode())
         for name, value in self.source.model.state_dict().items():
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-        for utterance in self.utterances:
+        weighed = self.old[1] if self.old and "ewc" in parse_method(config.method).held_back else []
+        for utterance in [*self.utterances, *weighed]:
             digest.update(repr(utterance).encode())
-        return self.out.with_name(f".{self.out.name}.adapting-{digest.hexdigest()[:DIGITS]}")
+        return digest.hexdigest()
 
     def measure(self) -> Iterator[str]:
         """Error rates before and after on each data directory, with intervals; also written to OUT/scores.json."""
-        after = self.adapted.recogniser if self.adapted else self.source
+        after = self.adapted.recogniser if self.adapted else load_recogniser(self.out)
         scores = {}
         for what, measured in (("the new speaker", self.test), ("the old speakers", self.old)):
             if measured is None:
@@ -161,6 +186,7 @@ class AdaptationRun:
             else:
                 adapted.recogniser.write_files(folder, card)
             (folder / "adaptation.yaml").write_text(dump_config(adapted.settings), encoding="utf-8")
+            (folder / DIGEST).write_text(self._digest(self.config), encoding="utf-8")
             if adapted.report is not None:
                 (folder / "transfer.txt").write_text(adapted.report.table() + "\n", encoding="utf-8")
             for record in sorted(unfinished.rglob(METRICS)):

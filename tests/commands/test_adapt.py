@@ -83,7 +83,14 @@ def test_adapters_are_kilobytes_beside_their_base(adapt, run, tiny_corpus, tiny_
     outcome = adapt(tmp_path / "adapter", "--method", kind, "--set", "steps=2")
     assert " kB" in outcome.out
     names = set(tree(tmp_path / "adapter"))
-    assert names == {"adapter.safetensors", "adapter.yaml", "adaptation.yaml", "metrics.jsonl", "README.md"}
+    assert names == {
+        "adapter.safetensors",
+        "adapter.yaml",
+        "adaptation.yaml",
+        "metrics.jsonl",
+        "run.sha256",
+        "README.md",
+    }
     card = yaml.safe_load((tmp_path / "adapter" / "adapter.yaml").read_text())
     assert card["extra"]["base"] == str(tiny_experiment / "model")
     assert card["extra"]["method"] == kind
@@ -192,3 +199,29 @@ def test_unsupervised_adaptation_names_what_it_left_out(run, tiny_experiment, ti
     left_out = next(line for line in outcome.out.splitlines() if line.startswith("left out"))
     assert left_out.split()[-len(doubtful) :] == doubtful
     assert yaml.safe_load((tmp_path / "new" / "adaptation.yaml").read_text())["unsupervised"] is True
+
+
+def test_what_was_adapted_but_not_measured_is_measured_by_the_same_command(
+    adapt, run, tiny_experiment, tiny_corpus, tmp_path: Path
+):
+    arguments = ("--set", "steps=2", "--test-data", tiny_corpus.test)
+    adapt(tmp_path / "new", *arguments)
+    scores = tmp_path / "new" / "scores.json"
+    before = scores.read_bytes(), (tmp_path / "new" / "model.safetensors").stat().st_mtime_ns
+    scores.unlink()
+    outcome = adapt(tmp_path / "new", *arguments)
+    assert f"adapted already: {tmp_path / 'new'}" in outcome.out
+    assert (scores.read_bytes(), (tmp_path / "new" / "model.safetensors").stat().st_mtime_ns) == before
+    arguments = (
+        "--model",
+        tiny_experiment,
+        "--data",
+        tiny_corpus.adaptation,
+        "--out",
+        tmp_path / "new",
+        "--set",
+        "steps=3",
+    )
+    other = run("adapt", *arguments)
+    assert other.code == 2
+    assert "holds something already; choose another --out" in other.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from speechnlp_tl.core.config import load_config
+from speechnlp_tl.core.config import dump_config, load_config
 from speechnlp_tl.speech import experiment
 from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.data_dir import DataDir
@@ -106,6 +107,30 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(
     assert equal(weights(uninterrupted), weights(tmp_path / "killed"))
     for name in ("config.yaml", "lm.arpa", "lexicon.txt"):
         assert (uninterrupted / "model" / name).read_bytes() == (tmp_path / "killed/model" / name).read_bytes()
+
+
+def test_a_training_killed_before_it_had_written_its_config_begins_again(run, tiny_corpus: TinyCorpus, tmp_path: Path):
+    out = tmp_path / "exp"
+    out.mkdir()
+    (out / "data.sha256").write_text("0" * 64)
+    (out / ".experiment.yaml.123.tmp").write_text("kind: a")
+    outcome = run("train", tiny_corpus.config, "--out", out, *BRIEF)
+    assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "dev.json"])
+def test_a_damaged_record_is_named(run, tiny_experiment: Path, tiny_corpus: TinyCorpus, tmp_path: Path, name: str):
+    out = tmp_path / "exp"
+    shutil.copytree(tiny_experiment, out)
+    (out / name).write_bytes(b"{}\n\0\0\0\n" if name == "metrics.jsonl" else b"{")
+    if name == "metrics.jsonl":  # it is read again when a training goes on
+        shutil.rmtree(out / "model")
+    config = load_experiment(out / "experiment.yaml")
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    outcome = run("train", tmp_path / "config.yaml", "--out", out, "--quiet")
+    assert outcome.code == 2, (outcome.out, outcome.err)
+    assert f"{out / name}" in outcome.err
+    assert "is damaged; remove" in outcome.err
 
 
 def test_a_seed_decides_everything(run, tiny_corpus: TinyCorpus, tmp_path: Path):
@@ -217,3 +242,20 @@ def test_two_processes_train_one_model_together(tiny_corpus: TinyCorpus, tmp_pat
         assert done.returncode == 0, done.stderr[-3000:]
         assert done.stdout.count(said) == 1, "only one process speaks"
     assert load_recogniser(tmp_path / "exp")
+
+
+@pytest.mark.slow
+def test_two_processes_reach_the_weights_of_one(run, tiny_corpus: TinyCorpus, tmp_path: Path):
+    """Real utterances of unequal length, full-sum loss and running prior; the model without batch statistics."""
+    settings = [*BRIEF, "--set", "encoder.norm=layer", "--set", "encoder.dropout=0"]
+    assert run("train", tiny_corpus.config, "--out", tmp_path / "one", *settings).code == 0
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = ["-m", "speechnlp_tl.cli", "train", str(tiny_corpus.config), "--out", str(tmp_path / "two"), *settings]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [*launch, *command], env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")

@@ -42,6 +42,17 @@ def test_a_recording_is_understood_alike_alone_and_in_company(run, tiny_experime
     assert together[:5] == alone
 
 
+def test_spaces_in_a_file_name_do_not_end_the_id(run, tiny_experiment: Path, tiny_corpus: TinyCorpus, tmp_path: Path):
+    (utterance, *_) = DataDir.read(tiny_corpus.test)
+    recording = tmp_path / "my recording.wav"
+    recording.write_bytes(Path(utterance.audio).read_bytes())
+    outcome = run("transcribe", "--model", tiny_experiment, recording, "--out", tmp_path / "hyp")
+    assert outcome.code == 0, outcome.err
+    name, *words = (tmp_path / "hyp").read_text().split()
+    assert name == str(recording).replace(" ", "_")
+    assert set(words) <= {"aim", "asi", "isu", "mui", "sam", "usa"}
+
+
 def test_confidence_stands_behind_the_id(run, tiny_experiment: Path, tiny_corpus: TinyCorpus):
     plain = run("transcribe", "--model", tiny_experiment, "--data", tiny_corpus.test).out.splitlines()
     rated = run("transcribe", "--model", tiny_experiment, "--data", tiny_corpus.test, "--confidence").out.splitlines()

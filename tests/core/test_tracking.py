@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 
+import pytest
 from toy_task import FrameTask, Penalty, Small
 
 from speechnlp_tl.core import tracking
 from speechnlp_tl.core.config import TrainConfig
 from speechnlp_tl.core.tracking import Tracker, read_metrics
 from speechnlp_tl.core.trainer import Trainer
+from speechnlp_tl.errors import InputError
 
 
 def test_every_record_has_rates_terms_and_gradient_norms(tmp_path):
@@ -83,3 +87,28 @@ def test_tensorboard_gets_every_value(tmp_path):
     names = set(events.Tags()["scalars"])
     assert {"loss", "lr", "values/small/grad_norm", "dev/error"} <= names
     assert [event.step for event in events.Scalars("loss")] == list(range(1, 11))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tracking, "_open_metrics", lambda path, start: Path("/dev/full").open("a"))  # noqa: SIM115
+    with (
+        pytest.raises(InputError, match="cannot be written: No space left on device"),
+        Tracker(tmp_path, total=1, quiet=True, tensorboard=False) as tracker,
+    ):
+        tracker.record({"step": 1, "loss": 1.0})
+
+
+def test_what_tensorboard_could_not_write_is_said_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Full:
+        def add_scalar(self, *arguments: object) -> None:
+            pass
+
+        def close(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tracking, "_open_events", lambda directory, start: Full())
+    with pytest.raises(InputError, match="tensorboard: cannot be written"), Tracker(tmp_path, quiet=True) as tracker:
+        tracker.record({"step": 1, "loss": 1.0})
+    with pytest.raises(KeyError), Tracker(tmp_path, quiet=True):
+        raise KeyError("another reason comes first")
