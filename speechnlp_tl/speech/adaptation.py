@@ -154,8 +154,8 @@ def fill_defaults(config: AdaptConfig, seconds: float) -> AdaptConfig:
             "steps": config.steps or round(20 + 10 * math.sqrt(seconds)),
             "learning_rate": config.learning_rate or rate,
             "optimizer": optimizer,
-            # 0.7 for a few seconds, 0.5 at half a minute, 0.3 at one, 0.1 with plenty
-            "kld": 0.1 + 0.6 / (1.0 + (seconds / 40.0) ** 2) if config.kld is None else config.kld,
+            # 0.7 for a few seconds, 0.6 at half a minute, 0.4 at 70 seconds, 0.1 with plenty
+            "kld": 0.1 + 0.6 / (1.0 + (seconds / 70.0) ** 2) if config.kld is None else config.kld,
             "l2sp": 20.0 / (1.0 + seconds / 2.0) if config.l2sp is None else config.l2sp,
             "ewc": 1e4 if config.ewc is None else config.ewc,
         }
