@@ -103,6 +103,7 @@ def _adapt_all(job: tuple[Scenario, SweepConfig, Path]) -> int:
     wanted = {one.fingerprint(config, weights): one for one in runs(config, len(scenario.pool), scenario.fold)}
     rows = [row for row in read_rows(path) if row.get("fingerprint") in wanted]
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+    order = list(wanted)
     for row in rows:
         del wanted[row["fingerprint"]]
     if wanted:
@@ -111,7 +112,10 @@ def _adapt_all(job: tuple[Scenario, SweepConfig, Path]) -> int:
             for fingerprint, one in wanted.items():
                 lines.write(json.dumps({**worker.run(one), "fingerprint": fingerprint}) + "\n")
                 lines.flush()
-    return len(rows) + len(wanted)
+    # in the order of the config, whichever came first
+    done = sorted(read_rows(path), key=lambda row: order.index(row["fingerprint"]))
+    write_text(path, "".join(json.dumps(row) + "\n" for row in done))
+    return len(order)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
