@@ -97,7 +97,10 @@ def _squared_distances(units: Tensor) -> Tensor:
 
 
 def _gaussians(distances: Tensor, bandwidth: Tensor | float, multiples: Sequence[float]) -> Tensor:
-    return torch.stack([torch.exp(-distances / (multiple * bandwidth)) for multiple in multiples]).mean(0)
+    kernel = torch.zeros_like(distances)
+    for multiple in multiples:  # not stacked: each matrix is large
+        kernel = kernel + torch.exp(-distances / (multiple * bandwidth))
+    return kernel / len(multiples)
 
 
 def _pair_median(distances: Tensor) -> Tensor:
