@@ -4,7 +4,7 @@
 
 For each of books, dvd, electronics and kitchen, `train` has 2000 labelled reviews (Blitzer et al. 2007) and `test` the
 official test set, 3586 to 5945 reviews. A domain's folder has `<split>.npz` (counts, scipy CSR, no pickle) and
-`<split>.labels.txt` (`positive` or `negative`, one a line). Upstream does not publish the n-grams of the features; where
+`<split>.labels.txt` (`positive` or `negative`, one a line). Upstream does not say which n-gram a feature is; where
 the corpus' folder holds the `vocabulary.txt` that was recovered from the reviews, it is copied beside the domains.
 """
 
