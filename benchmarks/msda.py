@@ -3,8 +3,8 @@
     python benchmarks/msda.py [--rounds 3]
 
 The plain version writes the equations of Chen et al. 2012 down as they are printed: dense float64 with the constant
-as a row, `numpy.linalg.solve`, products in full. Both must give the same features on a small part before they are timed.
-Without the Amazon corpus, made counts of the same density are taken.
+as a row, `numpy.linalg.solve`, products in full. Both must give the same features on a small part before they are
+timed. Without the Amazon corpus, made counts of the same density are taken.
 """
 
 from __future__ import annotations

@@ -207,12 +207,12 @@ class MarginalisedDenoiser:
         features = rows.shape[1]
         kept = np.arange(features) if self.kept is None else self.kept
         by_column = rows.tocsc() if sparse.issparse(rows) else rows
-        targets = by_column[:, kept]
+        targets = as_rows(by_column[:, kept])
         order = np.random.default_rng(self.seed).permutation(features)
         weight, bias = np.empty((features, len(kept)), np.float32), np.zeros(len(kept), np.float32)
         for block in np.array_split(order, self.blocks):
             block = np.sort(block)
-            part = fit_block(as_rows(by_column[:, block]), as_rows(targets), self.noise, self.ridge)
+            part = fit_block(as_rows(by_column[:, block]), targets, self.noise, self.ridge)
             weight[block] = part.weight / self.blocks
             bias += part.bias / self.blocks
         return Layer(weight, bias)

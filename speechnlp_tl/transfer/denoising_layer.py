@@ -160,7 +160,7 @@ class _Scaled:
 
 
 def _square_from_rows(scaled: _Scaled, dtype: Any) -> tuple[Layer, NDArray[np.float32]]:
-    """Fewer rows than features: factorise M, update W with L^-1 Y, hidden values from M^-1 Y."""
+    """Fewer rows than features: factorise M, W from B = L^-1 Y, hidden values from M^-1 Y."""
     y = scaled.whole(dtype)
     trsm, syrk = get_blas_funcs(("trsm", "syrk"), (y,))
     factor = _factor_of_rows(y, scaled.kept)
