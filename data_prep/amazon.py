@@ -81,8 +81,11 @@ def prepare(corpus: Path, out: Path) -> dict[str, Path]:
     return {domain: Path(out) / domain for domain in DOMAINS}
 
 
-def read_prepared(folder: Path) -> dict[str, Reviews]:
-    """The splits (`train`, `test`) in a domain's folder that `prepare` wrote.
+def read_prepared(folder: Path, features: int | None = FEATURES) -> dict[str, Reviews]:
+    """The splits (`train`, `test`) in a domain's folder that `prepare` wrote, or another module in the same layout.
+
+    Args:
+        features: width of the counts; None takes any.
 
     Raises:
         InputError: a file that is missing, damaged, or does not fit its neighbour; all of them are listed.
@@ -100,7 +103,7 @@ def read_prepared(folder: Path) -> dict[str, Reviews]:
             remedy = "prepare the corpus again"
             problems.append(Problem(f"{split} cannot be read: {error}", file=folder, remedy=remedy))
             continue
-        if counts.shape != (len(labels), FEATURES):
+        if counts.shape != (len(labels), features or counts.shape[1]):
             problems.append(Problem(f"counts are {counts.shape} for {len(labels)} labels", file=counts_file))
         splits[split] = Reviews(counts, labels)
     if problems:
