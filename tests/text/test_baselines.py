@@ -103,6 +103,14 @@ def test_compact_rows_teach_the_same_model_on_any_subset(kind):
         np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
 
 
+def test_rows_that_are_not_longer_than_many_are_kept_as_they_are():
+    rows = np.random.default_rng(0).normal(size=(20, 5))
+    compact = CompactRows(rows)
+    assert compact.kept
+    assert compact.rows is rows
+    assert np.array_equal(compact.expand(np.ones((2, 5))), np.ones((2, 5)))
+
+
 def test_rows_without_inner_products_are_refused():
     for rows in (np.zeros((3, 5)), np.zeros((0, 5)), np.full((2, 5), np.inf)):
         with pytest.raises(InputError, match="inner products"):
