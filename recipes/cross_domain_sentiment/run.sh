@@ -7,6 +7,7 @@
 set -euo pipefail
 corpus=amazon         # amazon or synthetic
 conf=                 # conf/<corpus>.yaml, or another
+jobs=2                # pairs of domains side by side; mSDA takes about 3 GB for each
 publish=false         # copy results.json and RESULTS.md beside this script
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 conf=${conf:-conf/$corpus.yaml}
@@ -14,9 +15,9 @@ conf=${conf:-conf/$corpus.yaml}
 stage 0 "download the corpus" -- python -m data_prep.fetch "$corpus"
 stage 1 "prepare the reviews" -- python local/prepare.py --corpus "$corpus" --out "$data"
 stage 2 "source models and ceilings" "$data" local -- \
-  python local/run_systems.py --conf "$conf" --part source --data "$data" --out "$exp/runs"
+  python local/run_systems.py --conf "$conf" --part source --data "$data" --out "$exp/runs" --jobs "$jobs"
 stage 3 "transfer" "$data" local -- \
-  python local/run_systems.py --conf "$conf" --part transfer --data "$data" --out "$exp/runs"
+  python local/run_systems.py --conf "$conf" --part transfer --data "$data" --out "$exp/runs" --jobs "$jobs"
 stage 5 "score" "$exp/runs" "$data" local -- \
   python local/write_results.py --corpus "$corpus" --conf "$conf" --data "$data" --runs "$exp/runs" --out "$exp" \
   --publish "$publish"
