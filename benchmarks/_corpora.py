@@ -25,9 +25,9 @@ train: {{epochs: 10, learning_rate: 2e-3, schedule: onecycle, clip_norm: 5.0, me
 
 
 def prepared(name: str) -> Path:
-    """Data directories of a corpus; ends the benchmark when neither the corpus nor its address is in reach."""
+    """A corpus as its module writes it; ends the benchmark when neither the corpus nor its address is in reach."""
     out = WORK / name
-    if not (out / "lexicon.txt").is_file():
+    if not (out / "prepared.json").is_file():
         if not is_available(CORPORA[name]):
             print(f"{name} is not on this machine; trying its address")
         _make([sys.executable, "-m", f"data_prep.{name}", "--out", out], f"{name} is not to be had")

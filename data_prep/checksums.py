@@ -1,5 +1,6 @@
 """SHA-256 lists of corpora: one line `<hex digest>  <path below the corpus' folder>` for each file that is checked.
 
+A listed file may also lie there compressed with xz, under its name with `.xz`; the digest is that of its contents.
 The lists lie beside this file. `python -m data_prep.checksums FOLDER` prints the list of a folder; compare it with an
 independent copy before it is committed.
 """
@@ -9,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from speechnlp_tl.errors import InputError, Problem
 
@@ -35,12 +38,45 @@ def read_list(path: Path) -> dict[str, str]:
     return expected
 
 
+def find_listed(root: Path, name: str) -> Path | None:
+    """The listed file `name` below `root`, as it is or compressed; None when it is not there."""
+    candidates = (root / name, root / f"{name}.xz")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+@contextmanager
+def open_listed(root: Path, name: str) -> Iterator[IO[bytes]]:
+    """Read the contents of a listed file, compressed or not.
+
+    Raises:
+        OSError: there is no such file, it cannot be read, or what is compressed is damaged.
+    """
+    path = find_listed(root, name)
+    if path is None or path.name == Path(name).name:
+        with (root / name).open("rb") as file:
+            yield file
+        return
+    try:
+        import lzma
+    except ImportError as error:
+        raise OSError(f"this Python reads no xz files; unpack {path.name} beside it") from error
+    try:
+        with lzma.open(path) as file:
+            yield file
+    except (lzma.LZMAError, EOFError) as error:
+        raise OSError(f"{path.name} is damaged: {error}") from error
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
-    sha = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            sha.update(chunk)
+        return _digest(file)
+
+
+def _digest(file: IO[bytes]) -> str:
+    sha = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        sha.update(chunk)
     return sha.hexdigest()
 
 
@@ -58,12 +94,14 @@ def check_files(root: Path, expected: Mapping[str, str], shown: str | Path, reme
     """
     problems = []
     for name, wanted in expected.items():
-        path = root / name
         place = f"{shown}/{name}"
         try:
-            if not path.is_file():
+            if find_listed(root, name) is None:
                 problems.append(Problem("file is missing", file=place, remedy=remedy))
-            elif digest(path) != wanted:
+                continue
+            with open_listed(root, name) as file:
+                found = _digest(file)
+            if found != wanted:
                 problems.append(Problem("file is damaged: its SHA-256 is not upstream's", file=place, remedy=remedy))
         except OSError as error:
             problems.append(Problem(f"file cannot be read: {error.strerror or error}", file=place, remedy=remedy))

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.archive import unpack
-from data_prep.checksums import check_files, read_list
+from data_prep.checksums import check_files, find_listed, read_list
 from data_prep.download import download
 from speechnlp_tl.atomic import atomic_directory
 from speechnlp_tl.errors import InputError, Problem
 
 FSDD_COMMIT = "26eb9aaf76e81b692f806f9140c2d2777410d7a1"
+DANN_COMMIT = "74eec5e0ae06bd6614bce048abba492c16a633e3"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Corpus:
         archive: the archive's file name, as it may lie in $SPEECHNLP_DATA.
         licence: as upstream states it.
         checksums: the SHA-256 list; paths in it start at the corpus' top folder.
+        shelf: another folder below $SPEECHNLP_DATA where it may lie.
     """
 
     name: str
@@ -38,14 +40,20 @@ class Corpus:
     archive: str
     licence: str
     checksums: Path
+    shelf: str | None = None
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it may lie below $SPEECHNLP_DATA: folders, then the archive."""
+        return (self.name, *([self.shelf] if self.shelf else []), self.archive)
 
     def expected(self) -> dict[str, str]:
         """Path below the corpus' top folder -> SHA-256."""
         return read_list(self.checksums)
 
 
-def _corpus(name: str, url: str, archive: str, licence: str) -> Corpus:
-    return Corpus(name, url, archive, licence, Path(__file__).with_name(f"{name}.sha256"))
+def _corpus(name: str, url: str, archive: str, licence: str, shelf: str | None = None) -> Corpus:
+    return Corpus(name, url, archive, licence, Path(__file__).with_name(f"{name}.sha256"), shelf)
 
 
 CORPORA = {
@@ -69,6 +77,13 @@ CORPORA = {
             "waves_yesno.tar.gz",
             "free for trying Kaldi",
         ),
+        _corpus(
+            "amazon",
+            f"https://github.com/GRAAL-Research/domain_adversarial_neural_network/archive/{DANN_COMMIT}.tar.gz",
+            f"domain_adversarial_neural_network-{DANN_COMMIT}.tar.gz",
+            "the repository BSD-style; none stated for the reviews behind the counts",
+            "text/amazon_dann_svmlight",
+        ),
     )
 }
 
@@ -82,8 +97,8 @@ def fetch(corpus: Corpus, corpus_dir: Path | None = None) -> Path:
     """The corpus' top folder, with every listed file in place.
 
     Looked for in `corpus_dir` (a folder or the archive; nothing else is tried when it is given), in
-    `$SPEECHNLP_DATA/<name>` or `$SPEECHNLP_DATA/<archive>`, in the cache, and at the official address. Archives are
-    unpacked into the cache.
+    `$SPEECHNLP_DATA/<name>`, on its shelf there, or as `$SPEECHNLP_DATA/<archive>`, in the cache, and at the official
+    address. Archives are unpacked into the cache.
 
     Raises:
         InputError: the corpus is in none of these places and cannot be downloaded (the message names the address, the
@@ -92,9 +107,9 @@ def fetch(corpus: Corpus, corpus_dir: Path | None = None) -> Path:
     if corpus_dir is not None:
         return _open_place(corpus, Path(corpus_dir))
     if data := os.environ.get("SPEECHNLP_DATA"):
-        for place in (Path(data) / corpus.name, Path(data) / corpus.archive):
-            if place.exists():
-                return _open_place(corpus, place)
+        for name in corpus.places:
+            if (Path(data) / name).exists():
+                return _open_place(corpus, Path(data) / name)
     with _locked(corpus):
         unpacked, archive = cache_folder() / corpus.name, cache_folder() / corpus.archive
         if unpacked.is_dir():
@@ -110,10 +125,9 @@ def fetch(corpus: Corpus, corpus_dir: Path | None = None) -> Path:
 def is_available(corpus: Corpus) -> bool:
     """Whether `fetch` finds something without a download; it is not checked yet."""
     data = os.environ.get("SPEECHNLP_DATA")
-    folders = [Path(data)] if data else []
-    return any(
-        (folder / name).exists() for folder in [*folders, cache_folder()] for name in (corpus.name, corpus.archive)
-    )
+    in_data = [Path(data) / name for name in corpus.places] if data else []
+    in_cache = [cache_folder() / name for name in (corpus.name, corpus.archive)]
+    return any(place.exists() for place in [*in_data, *in_cache])
 
 
 def _open_place(corpus: Corpus, place: Path) -> Path:
@@ -141,12 +155,14 @@ def _open_folder(corpus: Corpus, folder: Path, remedy: str) -> Path:
 
 
 def _top_folder(folder: Path, expected: dict[str, str]) -> Path | None:
-    """`folder` or the one folder in it that holds listed files (upstream's archives have a folder at the top)."""
-    candidates = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    for candidate in candidates:
-        # any listed file will do: when the first is missing, the message shall name it and not deny the corpus
-        if any((candidate / name).is_file() for name in expected):
-            return candidate
+    """`folder`, or the first folder in it or one below that holds listed files: archives have a folder at the top."""
+    level = [folder]
+    for _ in range(3):
+        for candidate in level:
+            # any listed file will do: when the first is missing, the message shall name it and not deny the corpus
+            if any(find_listed(candidate, name) for name in expected):
+                return candidate
+        level = sorted(path for parent in level for path in parent.iterdir() if path.is_dir())
     return None
 
 

@@ -20,8 +20,12 @@ RECORD = "prepared.json"
 
 
 @contextmanager
-def output_folder(out: Path, corpus: str, parameters: Mapping[str, Any]) -> Iterator[Path]:
+def output_folder(
+    out: Path, corpus: str, parameters: Mapping[str, Any], splits: Mapping[str, Mapping[str, Any]] | None = None
+) -> Iterator[Path]:
     """Yield a temporary folder that becomes `out` when the block succeeds.
+
+    Its `prepared.json` describes `splits`; where they are not given, the data directories that the block wrote.
 
     An `out` that an earlier run for the same corpus made (its `prepared.json` says so) is replaced; any other folder
     that holds something is left alone.
@@ -39,7 +43,7 @@ def output_folder(out: Path, corpus: str, parameters: Mapping[str, Any]) -> Iter
         shutil.rmtree(target, ignore_errors=True)  # of a run that was killed
     with atomic_directory(target) as folder:
         yield folder
-        record = {"corpus": corpus, "parameters": dict(parameters), "splits": _summary(folder)}
+        record = {"corpus": corpus, "parameters": dict(parameters), "splits": splits or _summary(folder)}
         write_text(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     if replaces:
         old = out.with_name(f".{out.name}.old")

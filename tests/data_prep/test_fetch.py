@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import http.server
 import os
@@ -186,12 +187,12 @@ def test_a_given_place_without_the_corpus_is_an_error_and_no_download(
     assert not (no_corpora / "mini").exists()
 
 
-@pytest.mark.parametrize(("name", "count"), [("an4", 1086), ("fsdd", 3001), ("yesno", 60)])
+@pytest.mark.parametrize(("name", "count"), [("an4", 1086), ("fsdd", 3001), ("yesno", 60), ("amazon", 8)])
 def test_the_committed_lists_are_complete(name: str, count: int) -> None:
     assert len(CORPORA[name].expected()) == count
 
 
-@pytest.mark.parametrize("module", ["an4", "fsdd", "yesno"])
+@pytest.mark.parametrize("module", ["an4", "fsdd", "yesno", "amazon"])
 def test_a_missing_corpus_ends_the_command_with_code_2_and_the_problem(module: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", f"data_prep.{module}", "--out", str(tmp_path / "o"), "--corpus-dir"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "XDG_CACHE_HOME": str(tmp_path)}
@@ -200,3 +201,16 @@ def test_a_missing_corpus_ends_the_command_with_code_2_and_the_problem(module: s
     assert f"{tmp_path / 'no'}: no {module} here" in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "o").exists()
+
+
+def test_a_corpus_is_found_on_its_shelf_and_two_folders_deep(
+    corpus: Corpus, no_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelved = dataclasses.replace(corpus, shelf="text/mini_files")
+    data = tmp_path / "data"
+    on_shelf = make_corpus(data / "text" / "mini_files")
+    monkeypatch.setenv("SPEECHNLP_DATA", str(data))
+    assert is_available(shelved)
+    assert fetch(shelved) == on_shelf
+    deep = make_corpus(tmp_path / "unpacked" / "repository-1.0" / "data")
+    assert fetch(corpus, tmp_path / "unpacked") == deep

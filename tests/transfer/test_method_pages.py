@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = ("add-a-method.md", "methods-conservative.md", "methods-layers.md", "methods-adapters.md")
+PAGES = (
+    "add-a-method.md",
+    "methods-conservative.md",
+    "methods-layers.md",
+    "methods-adapters.md",
+    "methods-domain.md",
+    "adapt-a-text-classifier.md",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,0 +1,60 @@
+"""Linear systems of the recipe: from a config to predictions of the target's test reviews."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pairs import Pair, held_out
+from run_record import Outcome
+from settings import SystemConfig
+
+from speechnlp_tl.evaluation.domain_distance import proxy_a_distance
+from speechnlp_tl.text.baselines import LinearModel, fit_augmented, fit_linear, majority, self_train
+from speechnlp_tl.text.classification import Documents
+from speechnlp_tl.transfer.reweighting import domain_odds_weights
+
+
+def run_linear(system: SystemConfig, pair: Pair, source: str, share: float, seed: int) -> Outcome:
+    """Train one linear system on one pair.
+
+    Args:
+        source: name of the source domain.
+        share: of the labelled documents that C is chosen on.
+    """
+    if system.features == "msda":
+        features = pair.denoised(source)
+        own, target = pair.compact_rows(source)  # the same models, learnt in fewer coordinates
+        documents = replace(features.source, rows=own)
+    else:
+        features = pair.counts(source, system.weighting, system.unit_length)
+        documents, target = features.source, features.target
+    if system.kind == "majority":
+        return Outcome(majority(documents).predict(features.test), "fixed")
+    selection = "source validation"
+    if system.labels == "target":
+        documents, selection = Documents(target, pair.target_labels(source), 1, "target"), "target validation"
+    model, found = _train(system, documents, target, share, seed)
+    if features.compact is not None:
+        model = model.expanded(features.compact)
+    distance = proxy_a_distance(documents.rows, target, seed) if system.distance else None
+    return Outcome(model.predict(features.test), selection, found.validation_accuracy, distance, found.strength)
+
+
+def _train(
+    system: SystemConfig, documents: Documents, target: Any, share: float, seed: int
+) -> tuple[LinearModel, LinearModel]:
+    """The system's model, and the first one, whose strength was chosen."""
+    assert system.kind in ("svm", "logistic")
+    weights = domain_odds_weights(documents.rows, target, seed=seed) if system.reweighted else None
+    chosen_on = held_out(len(documents), share, seed)
+    first = fit_linear(system.kind, documents, chosen_on, weights=weights, seed=seed)
+    if system.self_training is None:
+        return first, first
+    options = system.self_training.model_dump()
+    last = self_train(system.kind, first, documents, target, seed=seed, **options)[-1]
+    if not system.augmented:
+        return last.model, first
+    assert first.strength is not None
+    pseudo = Documents(target, last.labels, 1, "pseudo-labelled target")
+    return fit_augmented(system.kind, documents, pseudo, first.strength, seed=seed), first

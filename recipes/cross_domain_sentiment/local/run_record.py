@@ -1,0 +1,100 @@
+"""One run: a system on a pair of domains with a seed. What it predicted, what it cost, where it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from settings import RecipeConfig
+
+from speechnlp_tl.atomic import write_text
+from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.evaluation.domain_distance import ProxyADistance
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a system gave on a pair."""
+
+    predictions: NDArray[np.int64]
+    """(n,) of the target's test reviews."""
+    selection: str
+    """The rule that chose the model."""
+    validation_accuracy: float | None = None
+    distance: ProxyADistance | None = None
+    strength: float | None = None
+
+
+@dataclass(frozen=True)
+class RunName:
+    """Which run."""
+
+    system: str
+    source: str
+    target: str
+    seed: int
+
+    def file(self, folder: Path) -> Path:
+        # names of systems hold commas and blanks; the digest keeps them apart when these are gone
+        plain = "".join(letter if letter.isalnum() else "-" for letter in self.system)
+        digest = hashlib.sha256(self.system.encode()).hexdigest()[:6]
+        return folder / f"{self.source}-{self.target}" / f"{plain}-{digest}.{self.seed}.json"
+
+
+def settings_of(config: RecipeConfig, system: str) -> dict[str, Any]:
+    """What a run depends on: with anything of it changed, the run is another."""
+    own = config.systems[system]
+    shared = {"held_out": config.held_out}
+    if own.features == "msda":
+        shared |= {"msda": config.msda.model_dump(mode="json")}
+    if own.kind == "network":
+        shared |= {name: getattr(config, name).model_dump(mode="json") for name in ("classifier", "train")}
+        shared |= {"batch_size": config.batch_size}
+    return own.model_dump(mode="json") | {"shared": shared}
+
+
+def is_done(file: Path, settings: dict[str, Any]) -> bool:
+    """Whether the file holds a run with these settings."""
+    try:
+        return bool(json.loads(file.read_text(encoding="utf-8"))["settings"] == settings)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def write_run(
+    file: Path, name: RunName, settings: dict[str, Any], outcome: Outcome, wall_s: float, peak: float
+) -> None:
+    """Write one run as JSON."""
+    distance = outcome.distance
+    record = {
+        **vars(name),
+        "settings": settings,
+        "selection": outcome.selection,
+        "validation_accuracy": outcome.validation_accuracy,
+        "strength": outcome.strength,
+        "distance": None if distance is None else {"value": distance.distance, "ci95": distance.ci95, "n": distance.n},
+        "wall_s": round(wall_s, 3),
+        "peak_mb": round(peak, 1),
+        "predictions": " ".join(map(str, outcome.predictions.tolist())),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, json.dumps(record, indent=1) + "\n")
+
+
+def read_run(file: Path) -> dict[str, Any]:
+    """A run's record, its predictions as (n,) numbers.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        record["predictions"] = np.array(record["predictions"].split(), dtype=np.int64)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise InputError(Problem("is missing or damaged", file=file, remedy="run stages 2 and 3 again")) from error
+    return record

@@ -1,0 +1,93 @@
+"""The recipe's own config: which systems are run, and how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from speechnlp_tl.core.config import StrictModel, TrainConfig
+from speechnlp_tl.text.classifier import ClassifierConfig
+
+METHODS = ("none", "dann", "confusion", "mmd", "mkmmd", "jmmd", "coral", "adabn")
+
+
+class SelfTraining(StrictModel):
+    """Rounds of self-training; see speechnlp_tl.text.baselines.self_train."""
+
+    shares: list[PositiveFloat] = Field([0.4, 0.7, 1.0], min_length=1)
+    balanced: bool = Field(True, description="assumes that the target's classes are equally frequent")
+    with_source: bool = True
+
+
+class Denoiser(StrictModel):
+    """Settings of mSDA."""
+
+    layers: PositiveInt = 5
+    noise: float = Field(0.5, ge=0, lt=1)
+    ridge: PositiveFloat = 1e-5
+
+
+class SystemConfig(StrictModel):
+    """One system: a classifier, its features and what is done about the target."""
+
+    kind: Literal["majority", "svm", "logistic", "network"]
+    features: Literal["counts", "msda"] = "counts"
+    weighting: Literal["count", "binary", "log"] = "count"
+    unit_length: bool = False
+    labels: Literal["source", "target"] = Field("source", description="target: the ceiling, with target labels")
+    reweighted: bool = Field(False, description="source documents weighted by the odds of a domain classifier")
+    self_training: SelfTraining | None = None
+    augmented: bool = Field(False, description="augmented features on the last round's pseudo-labels")
+    method: Literal["none", "dann", "confusion", "mmd", "mkmmd", "jmmd", "coral", "adabn"] = "none"
+    weight: PositiveFloat = 1.0
+    norm: Literal["none", "batch"] = "none"
+    learning_rate: PositiveFloat | None = Field(None, description="instead of the one of `train`")
+    distance: bool = Field(False, description="measure the proxy A-distance of source and target in its features")
+
+    @model_validator(mode="after")
+    def _fits(self) -> SystemConfig:
+        linear = self.kind in ("svm", "logistic")
+        if not linear and (self.reweighted or self.self_training or self.augmented or self.labels == "target"):
+            raise ValueError("reweighting, self-training, augmentation and target labels are for svm and logistic")
+        if self.augmented and self.self_training is None:
+            raise ValueError("'augmented' needs 'self_training' for its pseudo-labels")
+        if self.kind != "network" and (self.method != "none" or self.norm != "none"):
+            raise ValueError("'method' and 'norm' are for networks")
+        if self.method == "adabn" and self.norm != "batch":
+            raise ValueError("adabn needs 'norm: batch'")
+        if self.distance and self.kind != "network" and self.self_training is not None:
+            raise ValueError("'distance' looks at features, which self-training leaves as they are")
+        if self.kind == "majority" and self.features != "counts":
+            raise ValueError("'majority' looks at no features: leave 'features' out")
+        if self.features == "msda" and (self.weighting != "count" or self.unit_length):
+            raise ValueError("'weighting' and 'unit_length' are for counts: mSDA takes them as they are")
+        return self
+
+
+class RecipeConfig(StrictModel):
+    """conf/*.yaml."""
+
+    domains: list[str] = Field(min_length=2)
+    seeds: PositiveInt = Field(5, description="of the networks")
+    linear_seeds: PositiveInt = Field(1, description="of the others: each holds out other source documents")
+    held_out: float = Field(0.1, gt=0, lt=1, description="share of the labelled documents to choose on")
+    source: dict[str, SystemConfig] = Field(description="systems that know the source only, and the ceilings")
+    transfer: dict[str, SystemConfig]
+    msda: Denoiser = Denoiser()
+    classifier: ClassifierConfig = ClassifierConfig()
+    train: TrainConfig
+    batch_size: PositiveInt = 64
+
+    @property
+    def systems(self) -> dict[str, SystemConfig]:
+        return self.source | self.transfer
+
+    @model_validator(mode="after")
+    def _distinct(self) -> RecipeConfig:
+        twice = set(self.source) & set(self.transfer)
+        if twice:
+            raise ValueError(f"systems named twice: {', '.join(sorted(twice))}")
+        if len(set(self.domains)) < len(self.domains):
+            raise ValueError("a domain is named twice")
+        return self

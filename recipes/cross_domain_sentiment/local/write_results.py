@@ -1,0 +1,64 @@
+"""results.json and RESULTS.md of the cross-domain sentiment recipe, from the runs of run_systems.py."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from measurements import make_records, read_cells
+from settings import RecipeConfig
+from tables import sections
+
+from data_prep.command import run
+from speechnlp_tl.atomic import write_text
+from speechnlp_tl.core.config import load_config
+from speechnlp_tl.evaluation.results import Record, environment, read_results, render_results, write_results
+
+RECIPE = "cross_domain_sentiment"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", required=True)
+    for name in ("conf", "data", "runs", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--publish", choices=("true", "false"), default="false")
+    arguments = parser.parse_args()
+    run(lambda: _work(arguments))
+
+
+def _work(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.conf, RecipeConfig)
+    common = {"recipe": RECIPE, "corpus": arguments.corpus, "synthetic": arguments.corpus == "synthetic"}
+    common |= {"commit": environment().get("commit")}
+    records = make_records(read_cells(config, arguments.runs, arguments.data), common)
+    write_results(arguments.out / "results.json", records)
+    _render(arguments.out, records)
+    if arguments.publish == "true":
+        _publish(records, arguments.corpus)
+    print(arguments.out / "RESULTS.md")
+
+
+def _publish(records: list[Record], corpus: str) -> None:
+    """Merge into the results beside the recipe; the systems measured now replace their earlier records."""
+    folder = Path(__file__).parent.parent
+    path, new = folder / "results.json", {record.system for record in records}
+    earlier = read_results(path) if path.is_file() else []
+    kept = [old for old in earlier if old.corpus != corpus or old.system not in new]
+    write_results(path, [*kept, *records])
+    _render(folder, [*kept, *records])
+
+
+def _render(folder: Path, records: Sequence[Record]) -> None:
+    discussion = Path(__file__).parent / "discussion.md"
+    parts = [discussion.read_text(encoding="utf-8")] if discussion.is_file() else []
+    for corpus in sorted({record.corpus for record in records}):
+        parts += sections(records, corpus)
+    command = f"recipes/{RECIPE}/run.sh --publish true"
+    text = render_results(records, "Cross-domain sentiment: results", command, environment(), [], "\n\n".join(parts))
+    write_text(folder / "RESULTS.md", text)
+
+
+if __name__ == "__main__":
+    main()

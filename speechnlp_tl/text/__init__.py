@@ -1,0 +1,1 @@
+"""Text: documents as features, and the classifiers of documents."""

@@ -1,0 +1,298 @@
+"""What every other method has to beat: linear classifiers of documents, alone, reweighted, augmented, self-trained.
+
+All take features as they come (counts, mSDA) and return a `LinearModel`. Target labels are read where they are given
+as such, in the ceiling `fit_linear(kind, target)`, and nowhere else; test rows are never seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.text.classification import Documents, label_problems
+from speechnlp_tl.text.compact import CompactRows
+from speechnlp_tl.text.features import Rows
+from speechnlp_tl.transfer.reweighting import augment_features
+
+Kind = Literal["svm", "logistic"]
+KINDS: tuple[Kind, ...] = ("svm", "logistic")
+CANDIDATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""For C times the mean squared length of a row, so that they suit rows of any scale. Of equals the smallest wins."""
+SHARES = (0.4, 0.7, 1.0)
+"""Shares of the unlabelled rows that each round of self-training learns from."""
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """score of class k = weights[k] . x + bias[k]; the highest one wins."""
+
+    weights: NDArray[Any]
+    """(classes, features)."""
+    bias: NDArray[Any]
+    """(classes,)."""
+    strength: float | None = None
+    """The member of CANDIDATES that was chosen; None where there is nothing to choose."""
+    validation_accuracy: float | None = None
+    """In percent, on the held-out rows that it was chosen on."""
+
+    def scores(self, rows: Rows) -> NDArray[np.float64]:
+        """(n, classes)."""
+        found: NDArray[np.float64] = np.asarray(rows @ self.weights.T, dtype=np.float64) + self.bias
+        return found
+
+    def predict(self, rows: Rows) -> NDArray[np.int64]:
+        """(n,) numbers of classes."""
+        found: NDArray[np.int64] = self.scores(rows).argmax(1)
+        return found
+
+    def expanded(self, compact: CompactRows) -> LinearModel:
+        """Fitted on `compact.rows`: the same model for the rows behind them."""
+        return replace(self, weights=compact.expand(self.weights))
+
+
+@dataclass(frozen=True)
+class SelfTrainingRound:
+    """One round: what it learnt from, and what came out."""
+
+    model: LinearModel
+    chosen: NDArray[np.int64]
+    """Numbers of the target rows it learnt from, the most confident ones."""
+    labels: NDArray[np.int64]
+    """(n,) the labels given to all target rows before this round."""
+
+
+def majority(source: Documents, classes: int = 2) -> LinearModel:
+    """The source's most frequent class, whatever the document; of equals the first.
+
+    Raises:
+        InputError: no labels, or labels that do not fit.
+    """
+    _check(source, classes)
+    counts = np.bincount(_labels(source), minlength=classes)
+    return LinearModel(np.zeros((classes, source.rows.shape[1])), (counts == counts.max()).astype(float))
+
+
+def fit_linear(
+    kind: Kind,
+    documents: Documents,
+    held_out: NDArray[np.int64] | None = None,
+    classes: int = 2,
+    candidates: Sequence[float] = CANDIDATES,
+    weights: NDArray[np.float64] | None = None,
+    seed: int = 0,
+) -> LinearModel:
+    """A linear SVM (squared hinge loss, one class against the rest) or logistic regression, with its C chosen.
+
+    Trained with each candidate on the documents that are not held out, chosen by the accuracy on those that are, then
+    trained with the chosen one on all.
+
+    Args:
+        kind: "svm" or "logistic".
+        documents: labelled: the source's, or the target's for the ceiling that no method without target labels has.
+        held_out: numbers of the documents to choose on; None chooses nothing and needs one candidate.
+        weights: (n,) what each document counts in training (`transfer.reweighting.domain_odds_weights`).
+        seed: of the solver.
+
+    Raises:
+        InputError: an unknown kind, labels that do not fit or of one class, held-out rows or candidates that do not
+            fit.
+    """
+    _check(documents, classes, kind)
+    count = len(documents)
+    problems: list[Problem | str] = []
+    if held_out is None and len(candidates) != 1:
+        problems.append(f"choosing one of {len(candidates)} candidates needs held-out documents")
+    if held_out is not None and not (0 < len(held_out) < count and held_out.min() >= 0 and held_out.max() < count):
+        problems.append(f"held-out documents must be a part of the {count}, not {len(held_out)} of them")
+    if not candidates or min(candidates) <= 0:
+        problems.append(f"candidates for C must be above 0, not {tuple(candidates)}")
+    if weights is not None and weights.shape != (count,):
+        problems.append(f"{count} documents need {count} weights, not {weights.shape}")
+    if problems:
+        raise InputError(problems)
+    everything = np.arange(count)
+    best, best_accuracy = candidates[0], None
+    if held_out is not None:
+        rest = np.setdiff1d(everything, held_out)
+        for candidate in sorted(candidates):
+            model = _fit(kind, documents, rest, classes, candidate, weights, seed)
+            right = model.predict(documents.rows[held_out]) == _labels(documents)[held_out]
+            accuracy = 100 * float(right.mean())
+            if best_accuracy is None or accuracy > best_accuracy:
+                best, best_accuracy = candidate, accuracy
+    model = _fit(kind, documents, everything, classes, best, weights, seed)
+    return replace(model, strength=best, validation_accuracy=best_accuracy)
+
+
+def fit_augmented(
+    kind: Kind,
+    source: Documents,
+    target: Documents,
+    strength: float,
+    classes: int = 2,
+    seed: int = 0,
+) -> LinearModel:
+    """Feature augmentation (Daumé 2007) on labelled source and target documents, as a model of target documents.
+
+    `transfer.reweighting.augment_features` gives each domain weights of its own beside the common ones; what counts on
+    the target is the sum of both, which is what is returned. The target's labels may be pseudo-labels.
+
+    Raises:
+        InputError: labels that do not fit.
+    """
+    _check(source, classes, kind)
+    _check(target, classes, kind)
+    copies = [augment_features(part.rows, domain) for domain, part in enumerate((source, target))]
+    labels = np.concatenate([_labels(source), _labels(target)])
+    together = Documents(_stack(copies), labels, name="source and target")
+    # a row is twice as long squared as it was: the strength stays what it is for one copy
+    model = _fit(kind, together, np.arange(len(together)), classes, 2 * strength, None, seed)
+    shared, _, own = np.split(model.weights, 3, axis=1)
+    return replace(model, weights=shared + own, strength=strength)
+
+
+def self_train(
+    kind: Kind,
+    model: LinearModel,
+    source: Documents,
+    target: Rows,
+    shares: Sequence[float] = SHARES,
+    balanced: bool = True,
+    with_source: bool = True,
+    seed: int = 0,
+) -> list[SelfTrainingRound]:
+    """Rounds of self-training on unlabelled target rows (Scudder 1965; Yarowsky 1995), each from the one before.
+
+    A round labels all target rows with the model it has, keeps the share of them that it is most sure of, of each
+    class alike, and trains a new model on these, with the strength of the first model.
+
+    **Assumption:** with `balanced`, the classes are equally frequent in the target (see `balanced_labels`). Where they
+    are not, say `balanced=False`.
+
+    Args:
+        kind: of the new models.
+        model: the first one, trained on the source.
+        source: labelled.
+        target: (m, features) unlabelled training rows of the target.
+        shares: of each round, above 0 up to 1.
+        with_source: train on the source documents as well.
+
+    Returns:
+        The rounds, of which the last is the result.
+
+    Raises:
+        InputError: labels that do not fit, shares out of range, or no target rows.
+    """
+    classes = len(model.bias)
+    _check(source, classes, kind)
+    if not shares or min(shares) <= 0 or max(shares) > 1 or not target.shape[0]:
+        raise InputError(
+            f"self-training needs target rows and shares above 0 up to 1, not {target.shape[0]} and {tuple(shares)}"
+        )
+    rounds: list[SelfTrainingRound] = []
+    strength = CANDIDATES[-1] if model.strength is None else model.strength
+    for share in shares:
+        labels, confidence = balanced_labels(model.scores(target), balanced)
+        chosen = _most_confident(labels, confidence, share, classes)
+        rows, given = target[chosen], labels[chosen]
+        if with_source:
+            rows, given = _stack([source.rows, rows]), np.concatenate([_labels(source), given])
+        documents = Documents(rows, given, name="pseudo-labelled documents")
+        model = _fit(kind, documents, np.arange(len(given)), classes, strength, None, seed)
+        rounds.append(SelfTrainingRound(replace(model, strength=strength), chosen, labels))
+    return rounds
+
+
+def balanced_labels(
+    scores: NDArray[np.float64], balanced: bool = True
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The label of each row and how sure it is: the lead of the best score over the second best.
+
+    With `balanced`, each class' scores are first shifted so that a share of 1/classes of the rows lies above zero. With
+    two classes that moves the border to the median score, and each class gets half of the rows.
+
+    Args:
+        scores: (n, classes).
+
+    Returns:
+        (n,) labels and (n,) leads.
+    """
+    if balanced:
+        scores = scores - np.quantile(scores, 1 - 1 / scores.shape[1], axis=0)
+    ordered = np.sort(scores, axis=1)
+    return scores.argmax(1), ordered[:, -1] - ordered[:, -2]
+
+
+def _most_confident(
+    labels: NDArray[np.int64], confidence: NDArray[np.float64], share: float, classes: int
+) -> NDArray[np.int64]:
+    """Numbers, ascending, of the share of each class' rows that lead most; one at least of each class there is."""
+    chosen = []
+    for label in range(classes):
+        rows = np.flatnonzero(labels == label)
+        order = rows[np.argsort(-confidence[rows], kind="stable")]
+        chosen.append(order[: max(1, round(share * len(rows)))])
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def _fit(
+    kind: Kind,
+    documents: Documents,
+    numbers: NDArray[np.int64],
+    classes: int,
+    strength: float,
+    weights: NDArray[np.float64] | None,
+    seed: int,
+) -> LinearModel:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
+
+    rows, labels = documents.rows[numbers], _labels(documents)[numbers]
+    present = np.unique(labels)
+    if len(present) < 2:
+        what = f"{documents.name}: the training documents have {len(present)} class(es), a classifier needs two"
+        raise InputError(Problem(what, remedy="add documents of another class"))
+    c = strength / max(_mean_squared_length(rows), np.finfo(np.float64).tiny)
+    if kind == "svm":
+        classifier = LinearSVC(C=c, dual="auto", random_state=seed, max_iter=5000)
+    else:
+        classifier = LogisticRegression(C=c, max_iter=2000)
+    classifier.fit(rows, labels, sample_weight=None if weights is None else weights[numbers])
+    coefficients, intercept = classifier.coef_, classifier.intercept_
+    if len(present) == 2:  # one function for two classes: half of it each way
+        coefficients, intercept = np.concatenate([-coefficients, coefficients]) / 2, np.r_[-intercept, intercept] / 2
+    # a class that no document has is never the answer
+    all_weights, all_bias = np.zeros((classes, rows.shape[1])), np.full(classes, -np.inf)
+    all_weights[present], all_bias[present] = coefficients, intercept
+    return LinearModel(all_weights, all_bias)
+
+
+def _mean_squared_length(rows: Rows) -> float:
+    from scipy import sparse
+
+    squares = rows.multiply(rows).sum() if sparse.issparse(rows) else np.einsum("ij,ij->", rows, rows)
+    return float(squares) / rows.shape[0]
+
+
+def _check(documents: Documents, classes: int, kind: str = "svm") -> None:
+    problems = label_problems(documents, classes)
+    if kind not in KINDS:
+        problems.append(Problem(f"a linear classifier is one of {', '.join(KINDS)}, not {kind!r}"))
+    if problems:
+        raise InputError(problems)
+
+
+def _labels(documents: Documents) -> NDArray[np.int64]:
+    assert documents.labels is not None
+    return documents.labels
+
+
+def _stack(parts: list[Rows]) -> Rows:
+    from scipy import sparse
+
+    return sparse.vstack(parts, format="csr") if any(map(sparse.issparse, parts)) else np.concatenate(parts)

@@ -1,0 +1,208 @@
+"""Adversarial adaptation: a domain classifier that the features are trained to mislead (DANN, domain confusion).
+
+Each class is a `Term` that owns its classifier. One backward pass trains both players: the classifier always at its
+full rate, the model with the strength lambda = weight * schedule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechnlp_tl.core.task import Step, Term
+from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.transfer.domain_units import real_units
+
+
+class _ReverseGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return -ctx.strength * gradients[0], None
+
+
+def reverse_gradient(values: Tensor, strength: float = 1.0) -> Tensor:
+    """The identity, whose gradient is multiplied by -strength (Ganin et al. 2016, eq. 16-17)."""
+    return _ReverseGradient.apply(values, strength)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def reversal_schedule(progress: float) -> float:
+    """2 / (1 + exp(-10 p)) - 1 at progress p, 0 to 1: from 0 to nearly 1 (Ganin et al. 2016, section 5.2)."""
+    return 2 / (1 + math.exp(-10 * progress)) - 1
+
+
+class AdversarialTerm(Term):
+    """Common ground of DANN and domain confusion: the domain classifier, its rate, its accuracy.
+
+    The classifier is a small network over single real units: frames, tokens or documents. Its loss is the
+    cross-entropy, averaged within each domain and then over the domains of the batch, so that a domain with more units
+    does not win by its size; ln(domains) is the loss of pure guessing. A batch with units of one domain only tells
+    nothing about domains: its value is zero, without a gradient.
+
+    The gradient that the model gets is multiplied by lambda = weight * schedule(progress); the classifier's is not. At
+    a moment when the schedule is zero the whole term rests.
+
+    Args:
+        layer: name of the features that are to forget their domain, (B, T, width) or (B, width).
+        width: size of the layer.
+        domains: how many; rows have domains 0 to domains - 1, or a negative one when theirs is unknown.
+        hidden: sizes of the classifier's hidden layers; () is a linear classifier.
+        weight: lambda's final value.
+        schedule: progress of the run, 0 to 1, to a factor on lambda; None is constant.
+        seed: of the classifier's initial weights.
+
+    Raises:
+        InputError: an impossible size or weight; in `forward`, features or domains that do not fit.
+    """
+
+    per_unit = False
+
+    def __init__(
+        self,
+        layer: str,
+        width: int,
+        domains: int = 2,
+        hidden: Sequence[int] = (64,),
+        weight: float = 1.0,
+        schedule: Callable[[float], float] | None = reversal_schedule,
+        seed: int = 0,
+    ) -> None:
+        if weight < 0 or domains < 2 or min(width, *hidden, 1) < 1:
+            raise InputError(
+                f"{self.name} needs weight >= 0, domains >= 2 and layers of at least one unit, not "
+                f"weight={weight}, domains={domains}, width={width}, hidden={tuple(hidden)}"
+            )
+        super().__init__(weight=weight, schedule=self._follow)
+        self.layer, self.domains = layer, domains
+        self._factor, self._factor_at = 1.0, schedule
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.classifier = _perceptron([width, *hidden, domains])
+        self._told: Tensor | None = None
+
+    @property
+    def strength(self) -> float:
+        """Lambda of the present step."""
+        return self.weight * self._factor
+
+    def take_accuracy(self) -> float:
+        """Accuracy of the classifier on the batches since the last call, averaged over domains; NaN without any.
+
+        It was measured on each batch before the classifier learnt from it. 1 / domains is chance: the features
+        have forgotten their domain, or the classifier is too weak to see it.
+        """
+        told, self._told = self._told, None
+        if told is None:
+            return math.nan
+        counts = told.sum(1)
+        return float((told.diagonal()[counts > 0] / counts[counts > 0]).mean())
+
+    def _follow(self, progress: float) -> float:
+        """What the objective takes for the schedule, once per step: lambda moves, the classifier's rate does not."""
+        self._factor = 1.0 if self._factor_at is None else float(self._factor_at(progress))
+        return float(self._factor != 0)
+
+    def _units(self, step: Step) -> tuple[Tensor, Tensor]:
+        """Real units (N, width) and their domains (N,)."""
+        units, domain = real_units(step, self.layer, self.name)
+        width = _width(self.classifier)
+        if units.shape[1] != width:
+            raise InputError(
+                Problem(f"{self.name}: layer '{self.layer}' has {units.shape[1]} units, its classifier was made for "
+                        f"{width}", remedy=f"give width={units.shape[1]}")
+            )  # fmt: skip
+        if len(domain) and int(domain.max()) >= self.domains:
+            raise InputError(
+                Problem(f"{self.name}: a row has domain {int(domain.max())}, its classifier was made for "
+                        f"{self.domains} domains, 0 to {self.domains - 1}", remedy="give a larger 'domains'")
+            )  # fmt: skip
+        return units, domain
+
+    def _count(self, logits: Tensor, domain: Tensor) -> None:
+        with torch.no_grad():
+            cells = domain * self.domains + logits.argmax(-1)
+            told = torch.bincount(cells, minlength=self.domains**2).reshape(self.domains, self.domains)
+            self._told = told if self._told is None else self._told + told
+
+    def _shares(self, units: Tensor, domain: Tensor) -> Tensor | None:
+        """What each unit counts in a mean over domains of means over units; None with less than two domains."""
+        counts = torch.bincount(domain, minlength=self.domains)
+        present = int((counts > 0).sum())
+        return None if present < 2 else 1 / (present * counts[domain]).to(units.dtype)
+
+    def _per_weight(self, loss: Tensor) -> Tensor:
+        """`loss` such that it is whole again, and its gradient at full rate, when multiplied by the weight."""
+        return loss / (self.weight or 1.0)
+
+
+class DANN(AdversarialTerm):
+    """Domain-adversarial training by gradient reversal (Ganin et al. 2016, eq. 9-18).
+
+        weight * value = L_d(classifier(R(f))),    R(f) = f,    dR/df = -lambda,    lambda = weight * schedule(p)
+
+    with the classifier's cross-entropy L_d over the real units f of the layer. The classifier descends dL_d/dtheta, the
+    model's layers below f descend -lambda dL_d/df. The logged value is L_d: it falls while the classifier learns and
+    comes back to ln(domains) as the features forget their domain. For arguments see `AdversarialTerm`.
+    """
+
+    name = "dann"
+
+    def forward(self, step: Step, source: Step | None) -> Tensor:
+        units, domain = self._units(step)
+        shares = self._shares(units, domain)
+        if shares is None:
+            return units.sum() * 0
+        logits = self.classifier(reverse_gradient(units, self.strength))
+        self._count(logits, domain)
+        return self._per_weight((shares * F.cross_entropy(logits, domain, reduction="none")).sum())
+
+
+class DomainConfusion(AdversarialTerm):
+    """Domain confusion: features for which the classifier's posteriors are uniform (Tzeng et al. 2015, eq. 3-4).
+
+        weight * value = L_d(theta; stop(f)) + lambda L_conf(f; stop(theta)),      lambda = weight * schedule(p)
+        L_conf = - mean over units of 1/D sum_d log q_d(f)
+
+    The paper alternates between the two; here each player's parameters are held constant in the other's loss, so one
+    backward pass gives both gradients. Unlike the reversed gradient, that of L_conf does not fade when the classifier
+    is sure. Both losses end at ln(domains) when the features have forgotten their domain. For arguments see
+    `AdversarialTerm`.
+    """
+
+    name = "domain_confusion"
+
+    def forward(self, step: Step, source: Step | None) -> Tensor:
+        units, domain = self._units(step)
+        shares = self._shares(units, domain)
+        if shares is None:
+            return units.sum() * 0
+        logits = self.classifier(units.detach())
+        self._count(logits, domain)
+        told = (shares * F.cross_entropy(logits, domain, reduction="none")).sum()
+        held = {name: parameter.detach() for name, parameter in self.classifier.named_parameters()}
+        confused = F.log_softmax(torch.func.functional_call(self.classifier, held, (units,)), dim=-1)
+        confusion = -(shares * confused.mean(-1)).sum()
+        return self._per_weight(told) + self._factor * confusion
+
+
+def _perceptron(sizes: Sequence[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _width(classifier: nn.Sequential) -> int:
+    first = classifier[0]
+    assert isinstance(first, nn.Linear)
+    return first.in_features

@@ -1,0 +1,138 @@
+"""The cross-domain sentiment recipe: which labels a system can see, what is run again, what is scored."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.made_reviews import prepare
+
+ROOT = Path(__file__).parents[2]
+LOCAL = ROOT / "recipes" / "cross_domain_sentiment" / "local"
+CONF = """
+domains: [books, kitchen]
+seeds: 1
+msda: {layers: 1}
+classifier: {hidden: [8]}
+train: {epochs: 2, metric: source_accuracy, mode: max, device: cpu, tensorboard: false, gradient_check: false}
+source:
+  svm: {kind: svm}
+  ceiling: {kind: svm, labels: target}
+transfer:
+  self-trained: {kind: svm, self_training: {}, augmented: true}
+  weighted: {kind: svm, reweighted: true}
+  msda: {kind: svm, features: msda}
+  dann: {kind: network, method: dann}
+  adabn: {kind: network, norm: batch, method: adabn}
+"""
+
+
+def call(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(LOCAL / script), *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def sweep(folder: Path, data: Path, conf: str = CONF) -> dict[str, dict]:
+    """Runs by pair and system."""
+    folder.mkdir(exist_ok=True)
+    (folder / "conf.yaml").write_text(conf)
+    for part in ("source", "transfer"):
+        options = ("--conf", folder / "conf.yaml", "--part", part, "--data", data, "--out", folder / "runs")
+        done = call("run_systems.py", *options)
+        assert done.returncode == 0, done.stderr
+        (folder / f"{part}.txt").write_text(done.stdout)
+    runs = [json.loads(path.read_text()) for path in sorted((folder / "runs").rglob("*.json"))]
+    return {f"{run['source']} {run['system']}": run for run in runs}
+
+
+def flip(file: Path) -> None:
+    """Every label the other one."""
+    swapped = {"positive": "negative", "negative": "positive"}
+    file.write_text("".join(f"{swapped[label]}\n" for label in file.read_text().split()))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, dict]]:
+    folder = tmp_path_factory.mktemp("sentiment")
+    prepare(folder / "data", 60)
+    return folder, folder / "data", sweep(folder / "exp", folder / "data")
+
+
+def test_only_the_ceiling_sees_target_labels_and_nothing_sees_test_labels(made, tmp_path: Path) -> None:
+    _, _, runs = made
+    prepare(tmp_path / "data", 60)
+    for file in ("kitchen/train.labels.txt", "kitchen/test.labels.txt", "books/test.labels.txt"):
+        flip(tmp_path / "data" / file)
+    lied = sweep(tmp_path / "exp", tmp_path / "data")
+    changed = {
+        name for name in runs if name.startswith("books") and runs[name]["predictions"] != lied[name]["predictions"]
+    }
+    assert changed == {"books ceiling"}
+    assert {run["selection"] for name, run in runs.items() if "ceiling" not in name} == {"source validation"}
+    assert runs["books ceiling"]["selection"] == "target validation"
+
+
+def test_finished_runs_are_not_run_again_until_their_settings_change(made) -> None:
+    folder, data, _ = made
+    nothing = "books and kitchen: 0 runs; 1 of 1 done, 0 min left"
+    assert len((folder / "exp" / "source.txt").read_text().splitlines()) == 4 + 1
+    sweep(folder / "exp", data, CONF.replace("epochs: 2", "epochs: 3"))
+    assert (folder / "exp" / "source.txt").read_text().strip() == nothing
+    *lines, last = (folder / "exp" / "transfer.txt").read_text().splitlines()
+    assert "4 runs" in last
+    assert len(lines) == 4
+    assert all("dann" in line or "adabn" in line for line in lines)
+
+
+def test_scores_are_those_of_the_predictions(made) -> None:
+    folder, data, runs = made
+    out = folder / "out"
+    out.mkdir()
+    options = {"--conf": folder / "exp" / "conf.yaml", "--data": data, "--runs": folder / "exp" / "runs", "--out": out}
+    done = call("write_results.py", "--corpus", "synthetic", *(part for pair in options.items() for part in pair))
+    assert done.returncode == 0, done.stderr
+    records = json.loads((out / "results.json").read_text())
+    labels = (data / "kitchen" / "test.labels.txt").read_text().split()
+    expected = {}
+    for system in ("svm", "ceiling"):
+        guesses = runs[f"books {system}"]["predictions"].split()
+        right = [(guess == "1") == (label == "positive") for guess, label in zip(guesses, labels, strict=True)]
+        expected[system] = 100 * float(np.mean(right))
+    found = {(r["system"], r.get("source"), r["metric"]): r for r in records}
+    for system, accuracy in expected.items():
+        record = found[system, "books", "accuracy"]
+        assert record["value"] == pytest.approx(accuracy, abs=0.01)
+        assert record["ci95"][0] <= accuracy <= record["ci95"][1]
+        assert record["synthetic"]
+    gain = found["ceiling", "books", "accuracy gain"]["value"]
+    assert gain == pytest.approx(expected["ceiling"] - expected["svm"], abs=0.01)
+    text = (out / "RESULTS.md").read_text()
+    assert "SYNTHETIC" in text
+    assert f"{found['ceiling', None, 'accuracy']['value']:.1f}" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{kind: network, method: adabn}", "adabn needs 'norm: batch'"),
+        ("{kind: svm, self_trained: {}}", "did you mean 'self_training'"),
+    ],
+)
+def test_a_system_that_makes_no_sense_is_refused_with_its_line(made, tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "conf.yaml").write_text(CONF.replace("{kind: svm, reweighted: true}", line))
+    options = ("--conf", tmp_path / "conf.yaml", "--part", "source", "--data", made[1], "--out", tmp_path / "runs")
+    done = call("run_systems.py", *options)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "conf.yaml:" in done.stderr
