@@ -410,7 +410,13 @@ def test_a_stopped_stage_checkpoints_leaves_no_marker_and_resumes(
         f'stage 2 "train" -- python local/train.py "$exp" {exit_code}\nstage 5 "score" -- touch "$exp/scores"\n'
     )
     process = subprocess.Popen(
-        recipe.command(), env=clean_environment(), start_new_session=True, stderr=subprocess.PIPE, text=True
+        recipe.command(),
+        env=clean_environment(),
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        # tests in the background inherit an ignored SIGINT, and bash cannot trap what was ignored when it began
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     exp = recipe.exp / "made up" / "fsdd-quick"
     wait_for(exp / "started")
