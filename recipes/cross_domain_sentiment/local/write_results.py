@@ -55,7 +55,10 @@ def _render(folder: Path, records: Sequence[Record]) -> None:
     parts = [discussion.read_text(encoding="utf-8")] if discussion.is_file() else []
     for corpus in sorted({record.corpus for record in records}):
         parts += sections(records, corpus)
-    command = f"recipes/{RECIPE}/run.sh --publish true"
+    script = f"recipes/{RECIPE}/run.sh"
+    command = (
+        f"{script} --publish true\n    {script} --publish true --conf conf/amazon-linear.yaml   # linear systems only"
+    )
     text = render_results(records, "Cross-domain sentiment: results", command, environment(), [], "\n\n".join(parts))
     write_text(folder / "RESULTS.md", text)
 
