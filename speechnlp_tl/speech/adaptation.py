@@ -32,7 +32,7 @@ from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.data_dir import Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.features import AugmentConfig
-from speechnlp_tl.speech.lexicon import Lexicon, Pronunciation
+from speechnlp_tl.speech.lexicon import Pronunciation
 from speechnlp_tl.speech.pronunciation import complete
 from speechnlp_tl.speech.recogniser import Recogniser
 from speechnlp_tl.transfer.adapters import Adapter, attach
@@ -236,11 +236,9 @@ def _pronouncing(
     missing = recogniser.lexicon.missing({word for utterance in utterances for word in utterance.words})
     if not missing or recogniser.config.language is None:
         return recogniser, {}
-    phones = recogniser.config.phones
-    found = complete(recogniser.lexicon, missing, recogniser.config.language, allowed_phones=phones)
-    known = {word: recogniser.lexicon.pronunciations(word) for word in recogniser.lexicon.words}
-    words = Lexicon({**known, **{word: (phones,) for word, phones in found.guessed.items()}})
-    return replace(recogniser, lexicon=words), dict(found.guessed)
+    config, lexicon = recogniser.config, recogniser.lexicon
+    found = complete(lexicon, [*lexicon.words, *missing], config.language, allowed_phones=config.phones)
+    return replace(recogniser, lexicon=found.lexicon), found.guessed
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -142,10 +143,15 @@ class AdaptationRun:
 
     def _digest(self, config: AdaptConfig) -> str:
         """SHA-256 of all that decides the result."""
-        digest = hashlib.sha256(f"{dump_config(config)}{self.choose}".encode())
+        return hashlib.sha256(f"{dump_config(config)}{self.choose}{self._inputs}".encode()).hexdigest()
+
+    @cached_property
+    def _inputs(self) -> str:
+        """SHA-256 of the source model and the speech that is learned from."""
+        digest = hashlib.sha256()
         for name, value in self.source.model.state_dict().items():
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-        weighed = self.old[1] if self.old and "ewc" in parse_method(config.method).held_back else []
+        weighed = self.old[1] if self.old and "ewc" in parse_method(self.config.method).held_back else []
         for utterance in [*self.utterances, *weighed]:
             digest.update(repr(utterance).encode())
         return digest.hexdigest()

@@ -29,27 +29,8 @@ class Trial:
     """How many candidates are still to be tried."""
 
 
-def select(
-    recogniser: Recogniser,
-    utterances: Sequence[Utterance],
-    config: AdaptConfig,
-    folds: int = 4,
-    fisher: Mapping[str, Tensor] | None = None,
-    allow_pipes: bool = False,
-) -> tuple[AdaptConfig | None, list[Trial]]:
-    """The candidate with the fewest errors in `cross_validate`. Ties go to the earlier one, which changes less.
-
-    Returns:
-        the best config (None: leave the model alone), and all trials.
-
-    Raises:
-        InputError: what `cross_validate` raises.
-    """
-    trials = list(cross_validate(recogniser, utterances, config, folds, fisher, allow_pipes))
-    return best_of(trials).config, trials
-
-
 def best_of(trials: Sequence[Trial]) -> Trial:
+    """The trial with the fewest errors. Ties go to the earlier one, which changes less."""
     return min(trials, key=lambda trial: trial.wer)
 
 

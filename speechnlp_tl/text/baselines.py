@@ -17,7 +17,7 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.text.classification import Documents, label_problems
 from speechnlp_tl.text.compact import CompactRows
 from speechnlp_tl.text.features import Rows
-from speechnlp_tl.transfer.reweighting import augment_features
+from speechnlp_tl.transfer.reweighting import augment_features, stack_rows
 
 Kind = Literal["svm", "logistic"]
 KINDS: tuple[Kind, ...] = ("svm", "logistic")
@@ -149,7 +149,7 @@ def fit_augmented(
     _check(target, classes, kind)
     copies = [augment_features(part.rows, domain) for domain, part in enumerate((source, target))]
     labels = np.concatenate([_labels(source), _labels(target)])
-    together = Documents(_stack(copies), labels, name="source and target")
+    together = Documents(stack_rows(copies), labels, name="source and target")
     # a row is twice as long squared as it was: the strength stays what it is for one copy
     model = _fit(kind, together, np.arange(len(together)), classes, 2 * strength, None, seed)
     shared, _, own = np.split(model.weights, 3, axis=1)
@@ -201,7 +201,7 @@ def self_train(
         chosen = _most_confident(labels, confidence, share, classes)
         rows, given = target[chosen], labels[chosen]
         if with_source:
-            rows, given = _stack([source.rows, rows]), np.concatenate([_labels(source), given])
+            rows, given = stack_rows([source.rows, rows]), np.concatenate([_labels(source), given])
         documents = Documents(rows, given, name="pseudo-labelled documents")
         model = _fit(kind, documents, np.arange(len(given)), classes, strength, None, seed)
         rounds.append(SelfTrainingRound(replace(model, strength=strength), chosen, labels))
@@ -290,9 +290,3 @@ def _check(documents: Documents, classes: int, kind: str = "svm") -> None:
 def _labels(documents: Documents) -> NDArray[np.int64]:
     assert documents.labels is not None
     return documents.labels
-
-
-def _stack(parts: list[Rows]) -> Rows:
-    from scipy import sparse
-
-    return sparse.vstack(parts, format="csr") if any(map(sparse.issparse, parts)) else np.concatenate(parts)

@@ -7,6 +7,7 @@ full rate, the model with the strength lambda = weight * schedule.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -95,6 +96,15 @@ class AdversarialTerm(Term):
         """Lambda of the present step."""
         return self.weight * self._factor
 
+    def forward(self, step: Step, source: Step | None) -> Tensor:
+        units, domain = self._units(step)
+        shares = self._shares(units, domain)
+        return units.sum() * 0 if shares is None else self._value(units, domain, shares)
+
+    @abstractmethod
+    def _value(self, units: Tensor, domain: Tensor, shares: Tensor) -> Tensor:
+        """The term's value on units (N, width) of at least two domains; `shares` is what each counts in a mean."""
+
     def take_accuracy(self) -> float:
         """Accuracy of the classifier on the batches since the last call, averaged over domains; NaN without any.
 
@@ -157,11 +167,7 @@ class DANN(AdversarialTerm):
 
     name = "dann"
 
-    def forward(self, step: Step, source: Step | None) -> Tensor:
-        units, domain = self._units(step)
-        shares = self._shares(units, domain)
-        if shares is None:
-            return units.sum() * 0
+    def _value(self, units: Tensor, domain: Tensor, shares: Tensor) -> Tensor:
         logits = self.classifier(reverse_gradient(units, self.strength))
         self._count(logits, domain)
         return self._per_weight((shares * F.cross_entropy(logits, domain, reduction="none")).sum())
@@ -181,11 +187,7 @@ class DomainConfusion(AdversarialTerm):
 
     name = "domain_confusion"
 
-    def forward(self, step: Step, source: Step | None) -> Tensor:
-        units, domain = self._units(step)
-        shares = self._shares(units, domain)
-        if shares is None:
-            return units.sum() * 0
+    def _value(self, units: Tensor, domain: Tensor, shares: Tensor) -> Tensor:
         logits = self.classifier(units.detach())
         self._count(logits, domain)
         told = (shares * F.cross_entropy(logits, domain, reduction="none")).sum()

@@ -6,6 +6,7 @@ model, then the `Term`s that apply the statistics to a model's layers.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Literal, TypeVar
@@ -221,9 +222,9 @@ class DiscrepancyTerm(Term):
         self.layers, self.max_units, self.seed, self.shuffled = self_layers, max_units, seed, shuffled
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
 
+    @abstractmethod
     def distance(self, xs: Sequence[Tensor], ys: Sequence[Tensor]) -> Tensor:
         """Distance of two domains' units, given per layer of the group."""
-        raise NotImplementedError
 
     def groups(self) -> list[list[str]]:
         """Layers that are looked at together: each alone."""

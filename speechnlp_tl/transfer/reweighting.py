@@ -64,7 +64,7 @@ def domain_odds_weights(
         problems.append(few)
     if problems:
         raise InputError(problems)
-    rows = _stack([source, target])
+    rows = stack_rows([source, target])
     domain = np.repeat([0, 1], [source.shape[0], target.shape[0]])
     classifier = LogisticRegression(C=inverse_regularisation, max_iter=1000)
     parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
@@ -121,7 +121,8 @@ def _two_domains(source: Rows, target: Rows) -> tuple[Rows, Rows]:
     return source, target
 
 
-def _stack(parts: Sequence[Rows]) -> Rows:
+def stack_rows(parts: Sequence[Rows]) -> Rows:
+    """The rows of all parts, one under the other; in CSR form when any part is sparse."""
     from scipy import sparse
 
     return sparse.vstack(parts, format="csr") if any(map(sparse.issparse, parts)) else np.concatenate(parts)

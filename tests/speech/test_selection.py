@@ -11,7 +11,7 @@ from speechnlp_tl.speech import audio, dataset, selection
 from speechnlp_tl.speech.adaptation import AdaptConfig, adapt, fill_defaults
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.recogniser import Recogniser
-from speechnlp_tl.speech.selection import candidates, select
+from speechnlp_tl.speech.selection import Trial, best_of, candidates, cross_validate
 from tests.tiny import TinyCorpus
 
 STRONG = AdaptConfig(method="kld", steps=25, learning_rate=3e-2)
@@ -21,6 +21,12 @@ STRONG = AdaptConfig(method="kld", steps=25, learning_rate=3e-2)
 @pytest.fixture(scope="module")
 def adaptation(tiny_corpus: TinyCorpus) -> list[Utterance]:
     return list(DataDir.read(tiny_corpus.adaptation))
+
+
+def select(recogniser: Recogniser, utterances: list[Utterance], config: AdaptConfig, folds: int = 4):
+    """The chosen config, None for the source as it is, and all trials."""
+    trials: list[Trial] = list(cross_validate(recogniser, utterances, config, folds))
+    return best_of(trials).config, trials
 
 
 def errors(recogniser: Recogniser, utterances: list[Utterance]) -> float:
