@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from speechnlp_tl.core.config import TrainConfig
+from speechnlp_tl.core.task import Term
 from speechnlp_tl.errors import InputError, Problem
 
 
@@ -17,6 +18,8 @@ def trainable(module: nn.Module) -> list[nn.Parameter]:
 def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter 2019) or SGD over the trainable parameters; 1-d ones without weight decay.
 
+    Each group of parameters says in `rate` how many times the learning rate of the run it takes (`Term.rate`).
+
     Raises:
         InputError: nothing is trainable.
     """
@@ -25,11 +28,16 @@ def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimi
         raise InputError(
             Problem("no parameter is trainable: the whole model is frozen", remedy="unfreeze a layer or add an adapter")
         )
+    rates = {id(p): term.rate for term in module.modules() if isinstance(term, Term) for p in term.parameters()}
+    kinds: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for p in parameters:
+        kinds.setdefault((rates.get(id(p), 1.0), p.ndim > 1), []).append(p)
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": some, "weight_decay": config.weight_decay if decayed else 0.0, "rate": rate}
+        for (rate, decayed), some in sorted(
+            kinds.items(), key=lambda kind: (kind[0][0] != 1.0, kind[0][0], not kind[0][1])
+        )
     ]
-    groups = [group for group in groups if group["params"]]
     fused = all(p.is_floating_point() for p in parameters)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=fused)

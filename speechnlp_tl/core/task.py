@@ -61,6 +61,8 @@ class Term(nn.Module, ABC):
     False: the value is a number of the batch or of the parameters (an MMD, a penalty), averaged over micro-batches."""
     needs_source: bool = False
     """True: `forward` gets the frozen source model's Step on the same batch."""
+    rate: float = 1.0
+    """How many times the run's learning rate the term's own parameters take."""
 
     def __init__(self, weight: float = 1.0, task_weight: float = 1.0, schedule: Callable[[float], float] | None = None):
         super().__init__()

@@ -163,7 +163,7 @@ class Update:
 
     def _apply(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate"]
         if self.scaler is None:
             self.optimizer.step()
         else:

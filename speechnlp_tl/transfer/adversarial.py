@@ -60,6 +60,9 @@ class AdversarialTerm(Term):
         hidden: sizes of the classifier's hidden layers; () is a linear classifier.
         weight: lambda's final value.
         schedule: progress of the run, 0 to 1, to a factor on lambda; None is constant.
+        rate: how many times the run's learning rate the classifier takes. One that lags behind the features is always
+            told yesterday's news: they run past the point where the domains are alike, and back (two time scales,
+            Heusel et al. 2017). Sparse input makes features fast.
         seed: of the classifier's initial weights.
 
     Raises:
@@ -76,14 +79,16 @@ class AdversarialTerm(Term):
         hidden: Sequence[int] = (64,),
         weight: float = 1.0,
         schedule: Callable[[float], float] | None = reversal_schedule,
+        rate: float = 1.0,
         seed: int = 0,
     ) -> None:
-        if weight < 0 or domains < 2 or min(width, *hidden, 1) < 1:
+        if weight < 0 or domains < 2 or min(width, *hidden, 1) < 1 or not 0 < rate < math.inf:
             raise InputError(
-                f"{self.name} needs weight >= 0, domains >= 2 and layers of at least one unit, not "
-                f"weight={weight}, domains={domains}, width={width}, hidden={tuple(hidden)}"
+                f"{self.name} needs weight >= 0, domains >= 2, a rate above 0 and layers of at least one unit, not "
+                f"weight={weight}, domains={domains}, rate={rate}, width={width}, hidden={tuple(hidden)}"
             )
         super().__init__(weight=weight, schedule=self._follow)
+        self.rate = rate
         self.layer, self.domains = layer, domains
         self._factor, self._factor_at = 1.0, schedule
         with torch.random.fork_rng(devices=[]):
