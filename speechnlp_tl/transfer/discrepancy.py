@@ -17,7 +17,7 @@ from torch import Tensor
 
 from speechnlp_tl.core.task import Step, Term
 from speechnlp_tl.errors import InputError, Problem
-from speechnlp_tl.transfer.domain_units import real_units
+from speechnlp_tl.transfer.domain_units import common_units
 
 ArrayT = TypeVar("ArrayT", np.ndarray, Tensor)
 Estimator = Literal["biased", "unbiased", "linear"]
@@ -238,13 +238,7 @@ class DiscrepancyTerm(Term):
         return value
 
     def _group(self, step: Step, layers: list[str]) -> Tensor:
-        found = [real_units(step, layer, self.name) for layer in layers]
-        units, domain = [activations for activations, _ in found], found[0][1]
-        if any(len(other) != len(domain) for _, other in found):
-            raise InputError(
-                Problem(f"{self.name}: the layers {', '.join(layers)} do not have the same units",
-                        remedy="give layers that are all (B, T, D) or all (B, D)")
-            )  # fmt: skip
+        units, domain = common_units(step, layers, self.name)
         rows = [self._rows(domain, int(which)) for which in domain.unique()]
         rows = [chosen for chosen in rows if len(chosen) >= self.fewest]
         distances = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,22 @@ def test_only_labelled_rows_have_a_loss_and_all_rows_have_a_domain():
     assert step.mask.all()
     assert step.mask.shape == step.domain.shape
     assert set(step.features) == {"hidden.0", "hidden.1"}
+
+
+@pytest.mark.parametrize("kind", ["sparse", "dense"])
+def test_terms_see_the_labels_that_are_known_and_the_documents_when_asked(kind):
+    source, target = made_documents(0), made_documents(1)
+    rows = sparse.vstack([source.rows, target.rows]).toarray()
+    if kind == "dense":
+        source, target = (replace(part, rows=part.rows.toarray()) for part in (source, target))
+    model = DocumentClassifier(WIDTH)
+    task = ClassificationTask(model, [source], [target], expose_inputs=True)
+    chosen = [310, 2, 5, 2, 599]
+    step = task.step(model, task.load(chosen, 0))
+    np.testing.assert_array_equal(step.features["inputs"], rows[chosen])
+    assert step.labels.tolist() == [UNLABELLED, *source.labels[[2, 5, 2]], UNLABELLED]
+    plain = ClassificationTask(model, [source], [target])
+    assert list(plain.step(model, plain.load(chosen, 0)).features) == ["hidden.0"]
 
 
 def test_labels_of_the_unlabelled_change_nothing():
