@@ -48,7 +48,9 @@ def real_units(step: Step, layer: str, term: str) -> tuple[Tensor, Tensor]:
         )  # fmt: skip
     domain = step.domain if mask.ndim == 1 else step.domain.unsqueeze(1).expand(mask.shape)
     real = mask & (domain >= 0)
-    return activations[real].to(torch.promote_types(activations.dtype, torch.float32)), domain[real]
+    units = activations[real].to(torch.promote_types(activations.dtype, torch.float32))
+    # the softmax of the real units only: through that of NaN padding, even a gradient of zero comes back as NaN
+    return units.softmax(-1) if layer == POSTERIORS and layer not in step.features else units, domain[real]
 
 
 def common_units(step: Step, layers: Sequence[str], term: str) -> tuple[list[Tensor], Tensor]:
@@ -68,8 +70,7 @@ def common_units(step: Step, layers: Sequence[str], term: str) -> tuple[list[Ten
 
 
 def _layer(step: Step, name: str) -> Tensor | None:
+    """The activations, of posteriors those before the softmax."""
     if name in step.features:
         return step.features[name]
-    if name == POSTERIORS:
-        return step.logits.to(torch.promote_types(step.logits.dtype, torch.float32)).softmax(-1)
-    return step.logits if name == LOGITS else None
+    return step.logits if name in (LOGITS, POSTERIORS) else None
