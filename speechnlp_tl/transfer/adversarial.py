@@ -33,12 +33,12 @@ class _ReverseGradient(torch.autograd.Function):
 
 
 def reverse_gradient(values: Tensor, strength: float = 1.0) -> Tensor:
-    """The identity, whose gradient is multiplied by -strength (Ganin et al. 2016, eq. 16-17)."""
+    """The identity, whose gradient is multiplied by -strength (the gradient reversal layer of Ganin et al. 2016)."""
     return _ReverseGradient.apply(values, strength)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def reversal_schedule(progress: float) -> float:
-    """2 / (1 + exp(-10 p)) - 1 at progress p, 0 to 1: from 0 to nearly 1 (Ganin et al. 2016, section 5.2)."""
+    """2 / (1 + exp(-10 p)) - 1 at progress p: from 0 to nearly 1 (lambda_p of Ganin et al. 2016, gamma = 10)."""
     return 2 / (1 + math.exp(-10 * progress)) - 1
 
 
@@ -153,7 +153,7 @@ class AdversarialTerm(Term):
 
 
 class DANN(AdversarialTerm):
-    """Domain-adversarial training by gradient reversal (Ganin et al. 2016, eq. 9-18).
+    """Domain-adversarial training by gradient reversal (Ganin et al. 2016).
 
         lambda * value = L_d(classifier(R(f))),    R(f) = f,    dR/df = -lambda,    lambda = weight * schedule(p)
 
@@ -171,7 +171,7 @@ class DANN(AdversarialTerm):
 
 
 class DomainConfusion(AdversarialTerm):
-    """Domain confusion: features for which the classifier's posteriors are uniform (Tzeng et al. 2015, eq. 3-4).
+    """Domain confusion: features for which the classifier's posteriors are uniform (Tzeng et al. 2015).
 
         lambda * value = L_d(theta; stop(f)) + lambda L_conf(f; stop(theta)),      lambda = weight * schedule(p)
         L_conf = - mean over units of 1/D sum_d log q_d(f)
