@@ -63,6 +63,8 @@ class Objective(nn.Module):
 
         A term whose weight is zero now is not run and not listed.
         """
+        for term in self._terms():
+            term.progress = progress
         step = self.task.step(self.model, batch)
         weights = self.weights(progress)
         active = [(name, term) for name, term in zip(self.names, self._terms(), strict=True) if weights[name] != 0]
@@ -75,10 +77,12 @@ class Objective(nn.Module):
 
     def weights(self, progress: float) -> dict[str, float]:
         """Each term's weight times its schedule at `progress`."""
-        return {
-            name: term.weight * (1.0 if term.schedule is None else float(term.schedule(progress)))
-            for name, term in zip(self.names, self._terms(), strict=True)
-        }
+        return {name: term.weight_at(progress) for name, term in zip(self.names, self._terms(), strict=True)}
+
+    def metrics(self) -> dict[str, float]:
+        """What the terms want recorded, as `<name of the term>_<name of the metric>`."""
+        named = zip(self.names, self._terms(), strict=True)
+        return {f"{name}_{metric}": value for name, term in named for metric, value in term.metrics().items()}
 
     def means(self, values: dict[str, Tensor], units: Tensor | float, parts: int) -> dict[str, Tensor]:
         """This part's share of each value's mean over the whole optimiser step.

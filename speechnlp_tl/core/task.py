@@ -50,6 +50,8 @@ class Step:
     """Named hidden activations, each (B, T, D) or (B, D)."""
     domain: Tensor | None = None
     """(B,) int64 domain of each row, when the task knows more than one."""
+    labels: Tensor | None = None
+    """(B,) or (B, T) int64 class of each row or position, negative where it is unknown or not to be known."""
 
 
 class Term(nn.Module, ABC):
@@ -61,8 +63,13 @@ class Term(nn.Module, ABC):
     False: the value is a number of the batch or of the parameters (an MMD, a penalty), averaged over micro-batches."""
     needs_source: bool = False
     """True: `forward` gets the frozen source model's Step on the same batch."""
+<<<<<<< HEAD
     rate: float = 1.0
     """How many times the run's learning rate the term's own parameters take."""
+=======
+    progress: float = 1.0
+    """Of the run, 0 to 1. The objective sets it before each step."""
+>>>>>>> ebedbb2c13825d33b74f5a7c3a8977f593554233
 
     def __init__(self, weight: float = 1.0, task_weight: float = 1.0, schedule: Callable[[float], float] | None = None):
         super().__init__()
@@ -75,6 +82,17 @@ class Term(nn.Module, ABC):
     @abstractmethod
     def forward(self, step: Step, source: Step | None) -> Tensor:
         """The term's value, a scalar."""
+
+    def weight_at(self, progress: float) -> float:
+        """What the value is multiplied with at `progress`: the weight times the schedule."""
+        return self.weight * (1.0 if self.schedule is None else float(self.schedule(progress)))
+
+    def metrics(self) -> dict[str, float]:
+        """Named numbers for the run's records, of this process. Asked at each record, which may come twice in a step.
+
+        The main process' are recorded, each as `<name of the term>_<name of the metric>`.
+        """
+        return {}
 
 
 class Task(ABC):

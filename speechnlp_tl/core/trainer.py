@@ -234,6 +234,7 @@ class Trainer:
             tracker.record(
                 {"step": state.step, "epoch": state.epoch, "lr": rate, "loss": outcome.loss}
                 | {"grad_norm": outcome.norm, "values": values, "skipped": state.skips.total}
+                | self.objective.metrics()
             )
 
     def _evaluate(self, state: State, tracker: Tracker) -> None:
@@ -256,7 +257,7 @@ class Trainer:
             state.best, state.best_step = metrics[self.config.metric], state.step
         if state.stopped is None and self.config.patience is not None and state.waited >= self.config.patience:
             state.stopped = "patience"
-        record = {"step": state.step, "epoch": state.epoch, "dev": metrics}
+        record = {"step": state.step, "epoch": state.epoch, "dev": metrics} | self.objective.metrics()
         state.history.append(record)
         told = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         best = "  (best)" if better else ""

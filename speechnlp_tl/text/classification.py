@@ -84,6 +84,8 @@ class ClassificationTask(Task):
         batch_size: labelled documents of one step.
         unlabelled_per_labelled: unlabelled documents of one step, per labelled one.
         seed: of the orders.
+        expose_inputs: put the documents themselves, dense (B, features), among the step's features as "inputs", for
+            the terms that reconstruct them. It costs time and memory for every zero.
 
     Raises:
         InputError: no labelled documents, labels that do not fit rows or classes, one class only, a dev set without
@@ -102,6 +104,7 @@ class ClassificationTask(Task):
         batch_size: int = 64,
         unlabelled_per_labelled: float = 1.0,
         seed: int = 0,
+        expose_inputs: bool = False,
     ) -> None:
         dev = dict(dev or {})
         _check(model, labelled, unlabelled, dev, weights, batch_size, unlabelled_per_labelled)
@@ -115,6 +118,7 @@ class ClassificationTask(Task):
         self.labelled = sum(map(len, labelled))
         self.weights = None if weights is None else np.concatenate([weights, np.zeros(len(self.ids) - len(weights))])
         self.batch_size, self.unlabelled_per_labelled, self.seed = batch_size, unlabelled_per_labelled, seed
+        self.expose_inputs = expose_inputs
 
     def batches(self, epoch: int) -> list[list[int]]:
         random_numbers = np.random.default_rng([self.seed, epoch])
@@ -147,7 +151,10 @@ class ClassificationTask(Task):
         losses = F.cross_entropy(output.logits.float(), batch.labels, reduction="none", ignore_index=UNLABELLED)
         loss = losses.sum() if batch.weights is None else losses @ batch.weights
         mask = torch.ones_like(batch.labels, dtype=torch.bool)
-        return Step(loss, output.logits, mask, output.hidden, batch.domain)
+        features = dict(output.hidden)
+        if self.expose_inputs:
+            features["inputs"] = batch.inputs if isinstance(batch.inputs, Tensor) else batch.inputs.dense()
+        return Step(loss, output.logits, mask, features, batch.domain, batch.labels)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """`<name>_accuracy` and `<name>_macro_f1` in percent and the mean `<name>_loss` of each dev set."""

@@ -49,6 +49,12 @@ class SparseRows:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def dense(self) -> Tensor:
+        """(B, width) float32, zeros and all."""
+        found = self.values.new_zeros(len(self), self.width)
+        rows = torch.arange(len(self), device=self.offsets.device).repeat_interleave(self.offsets.diff())
+        return found.index_put_((rows, self.indices), self.values, accumulate=True)
+
     def to(self, device: torch.device) -> SparseRows:
         moved = {name: getattr(self, name).to(device) for name in ("indices", "values", "offsets")}
         return replace(self, **moved)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from speechnlp_tl.core.task import Step, Term
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.transfer.domain_units import real_units
+from speechnlp_tl.transfer.perceptron import perceptron
 
 
 class _ReverseGradient(torch.autograd.Function):
@@ -33,12 +33,12 @@ class _ReverseGradient(torch.autograd.Function):
 
 
 def reverse_gradient(values: Tensor, strength: float = 1.0) -> Tensor:
-    """The identity, whose gradient is multiplied by -strength (Ganin et al. 2016, eq. 16-17)."""
+    """The identity, whose gradient is multiplied by -strength (the gradient reversal layer of Ganin et al. 2016)."""
     return _ReverseGradient.apply(values, strength)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def reversal_schedule(progress: float) -> float:
-    """2 / (1 + exp(-10 p)) - 1 at progress p, 0 to 1: from 0 to nearly 1 (Ganin et al. 2016, section 5.2)."""
+    """2 / (1 + exp(-10 p)) - 1 at progress p: from 0 to nearly 1 (lambda_p of Ganin et al. 2016, gamma = 10)."""
     return 2 / (1 + math.exp(-10 * progress)) - 1
 
 
@@ -87,19 +87,23 @@ class AdversarialTerm(Term):
                 f"{self.name} needs weight >= 0, domains >= 2, a rate above 0 and layers of at least one unit, not "
                 f"weight={weight}, domains={domains}, rate={rate}, width={width}, hidden={tuple(hidden)}"
             )
+<<<<<<< HEAD
         super().__init__(weight=weight, schedule=self._follow)
         self.rate = rate
+=======
+        super().__init__(weight=weight, schedule=schedule)
+>>>>>>> ebedbb2c13825d33b74f5a7c3a8977f593554233
         self.layer, self.domains = layer, domains
-        self._factor, self._factor_at = 1.0, schedule
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.classifier = _perceptron([width, *hidden, domains])
+            self.classifier = perceptron([width, *hidden, domains])
         self._told: Tensor | None = None
+        self._recorded = False
 
     @property
     def strength(self) -> float:
         """Lambda of the present step."""
-        return self.weight * self._factor
+        return self.weight_at(self.progress)
 
     def forward(self, step: Step, source: Step | None) -> Tensor:
         units, domain = self._units(step)
@@ -110,22 +114,18 @@ class AdversarialTerm(Term):
     def _value(self, units: Tensor, domain: Tensor, shares: Tensor) -> Tensor:
         """The term's value on units (N, width) of at least two domains; `shares` is what each counts in a mean."""
 
-    def take_accuracy(self) -> float:
-        """Accuracy of the classifier on the batches since the last call, averaged over domains; NaN without any.
+    def metrics(self) -> dict[str, float]:
+        """`domain_accuracy`: the classifier's in percent, averaged over domains, on the batches since the last record.
 
-        It was measured on each batch before the classifier learnt from it. 1 / domains is chance: the features
-        have forgotten their domain, or the classifier is too weak to see it.
+        It was measured on each of this process' batches before the classifier learnt from it. 100 / domains is chance:
+        the features have forgotten their domain, or the classifier is too weak to see it. Nothing before the first
+        batch; between two batches the same again.
         """
-        told, self._told = self._told, None
-        if told is None:
-            return math.nan
-        counts = told.sum(1)
-        return float((told.diagonal()[counts > 0] / counts[counts > 0]).mean())
-
-    def _follow(self, progress: float) -> float:
-        """What the objective takes for the schedule, once per step: lambda moves, the classifier's rate does not."""
-        self._factor = 1.0 if self._factor_at is None else float(self._factor_at(progress))
-        return float(self._factor != 0)
+        if self._told is None:
+            return {}
+        self._recorded = True
+        counts = self._told.sum(1)
+        return {"domain_accuracy": 100 * float((self._told.diagonal()[counts > 0] / counts[counts > 0]).mean())}
 
     def _units(self, step: Step) -> tuple[Tensor, Tensor]:
         """Real units (N, width) and their domains (N,)."""
@@ -147,7 +147,8 @@ class AdversarialTerm(Term):
         with torch.no_grad():
             cells = domain * self.domains + logits.argmax(-1)
             told = torch.bincount(cells, minlength=self.domains**2).reshape(self.domains, self.domains)
-            self._told = told if self._told is None else self._told + told
+            self._told = told if self._told is None or self._recorded else self._told + told
+            self._recorded = False
 
     def _shares(self, units: Tensor, domain: Tensor) -> Tensor | None:
         """What each unit counts in a mean over domains of means over units; None with less than two domains."""
@@ -155,15 +156,15 @@ class AdversarialTerm(Term):
         present = int((counts > 0).sum())
         return None if present < 2 else 1 / (present * counts[domain]).to(units.dtype)
 
-    def _per_weight(self, loss: Tensor) -> Tensor:
-        """`loss` such that it is whole again, and its gradient at full rate, when multiplied by the weight."""
-        return loss / (self.weight or 1.0)
+    def _at_full_rate(self, loss: Tensor) -> Tensor:
+        """`loss` such that lambda times it is whole again, with its gradient at full rate."""
+        return loss / (self.strength or 1.0)
 
 
 class DANN(AdversarialTerm):
-    """Domain-adversarial training by gradient reversal (Ganin et al. 2016, eq. 9-18).
+    """Domain-adversarial training by gradient reversal (Ganin et al. 2016).
 
-        weight * value = L_d(classifier(R(f))),    R(f) = f,    dR/df = -lambda,    lambda = weight * schedule(p)
+        lambda * value = L_d(classifier(R(f))),    R(f) = f,    dR/df = -lambda,    lambda = weight * schedule(p)
 
     with the classifier's cross-entropy L_d over the real units f of the layer. The classifier descends dL_d/dtheta, the
     model's layers below f descend -lambda dL_d/df. The logged value is L_d: it falls while the classifier learns and
@@ -175,13 +176,13 @@ class DANN(AdversarialTerm):
     def _value(self, units: Tensor, domain: Tensor, shares: Tensor) -> Tensor:
         logits = self.classifier(reverse_gradient(units, self.strength))
         self._count(logits, domain)
-        return self._per_weight((shares * F.cross_entropy(logits, domain, reduction="none")).sum())
+        return self._at_full_rate((shares * F.cross_entropy(logits, domain, reduction="none")).sum())
 
 
 class DomainConfusion(AdversarialTerm):
-    """Domain confusion: features for which the classifier's posteriors are uniform (Tzeng et al. 2015, eq. 3-4).
+    """Domain confusion: features for which the classifier's posteriors are uniform (Tzeng et al. 2015).
 
-        weight * value = L_d(theta; stop(f)) + lambda L_conf(f; stop(theta)),      lambda = weight * schedule(p)
+        lambda * value = L_d(theta; stop(f)) + lambda L_conf(f; stop(theta)),      lambda = weight * schedule(p)
         L_conf = - mean over units of 1/D sum_d log q_d(f)
 
     The paper alternates between the two; here each player's parameters are held constant in the other's loss, so one
@@ -199,14 +200,7 @@ class DomainConfusion(AdversarialTerm):
         held = {name: parameter.detach() for name, parameter in self.classifier.named_parameters()}
         confused = F.log_softmax(torch.func.functional_call(self.classifier, held, (units,)), dim=-1)
         confusion = -(shares * confused.mean(-1)).sum()
-        return self._per_weight(told) + self._factor * confusion
-
-
-def _perceptron(sizes: Sequence[int]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+        return self._at_full_rate(told) + confusion
 
 
 def _width(classifier: nn.Sequential) -> int:

@@ -25,7 +25,7 @@ FORMAT = "marginalised denoiser 1"
 
 
 class MarginalisedDenoiser:
-    """mSDA (Chen, Xu, Weinberger and Sha 2012, equations 2 to 5).
+    """mSDA (Chen, Xu, Weinberger and Sha 2012).
 
     Each layer is the linear map that best repairs rows in which every feature was set to zero with probability `noise`,
     in expectation over all corruptions, followed by tanh. With rows x in R^d, a constant 1 that is never corrupted
@@ -36,7 +36,7 @@ class MarginalisedDenoiser:
 
     The ridge leaves the constant alone, as in the authors' code. The next layer is fitted on h.
 
-    A bigger vocabulary is reduced by the first layer (section 3.5 there): the features are parted at random into
+    A bigger vocabulary is reduced by the first layer: the features are parted at random into
     `blocks`, each block repairs the `frequent` features that occur in most rows, and the answers are averaged. Layers
     after the first, and the input part of the output, then have the width `frequent`.
 

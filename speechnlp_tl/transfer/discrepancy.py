@@ -17,7 +17,7 @@ from torch import Tensor
 
 from speechnlp_tl.core.task import Step, Term
 from speechnlp_tl.errors import InputError, Problem
-from speechnlp_tl.transfer.domain_units import real_units
+from speechnlp_tl.transfer.domain_units import common_units
 
 ArrayT = TypeVar("ArrayT", np.ndarray, Tensor)
 Estimator = Literal["biased", "unbiased", "linear"]
@@ -36,9 +36,9 @@ def mmd(
     """Squared maximum mean discrepancy of two samples (Gretton et al. 2012).
 
         k(a, b) = 1/U sum_u exp(-||a - b||^2 / (m_u g))
-        biased (eq. 5):    mean_ij k(x_i, x_j) + mean_ij k(y_i, y_j) - 2 mean_ij k(x_i, y_j)
-        unbiased (eq. 3):  the same without the pairs i = j of one sample; may be negative
-        linear (lemma 14): 1/P sum_i k(x_2i, x_2i+1) + k(y_2i, y_2i+1) - k(x_2i, y_2i+1) - k(x_2i+1, y_2i),
+        biased (MMD_b):    mean_ij k(x_i, x_j) + mean_ij k(y_i, y_j) - 2 mean_ij k(x_i, y_j)
+        unbiased (MMD_u):  the same without the pairs i = j of one sample; may be negative
+        linear (MMD_l):    1/P sum_i k(x_2i, x_2i+1) + k(y_2i, y_2i+1) - k(x_2i, y_2i+1) - k(x_2i+1, y_2i),
                            P = floor(min(N, M) / 2); unbiased for rows in random order
 
     With several multiples m_u this is the multi-kernel of DAN (Long et al. 2015) with equal coefficients. g is
@@ -59,7 +59,7 @@ def joint_mmd(
     multiples: Sequence[float] = MULTIPLES,
     bandwidth: float | None = None,
 ) -> Tensor:
-    """Squared joint MMD of several layers (JAN, Long et al. 2017, eq. 9 and 10): `mmd` with the product of the layers'
+    """Squared joint MMD of several layers (JAN, Long et al. 2017): `mmd` with the product of the layers'
     kernels, each with its own median.
 
     Args:
@@ -120,7 +120,7 @@ def _off_diagonal_mean(kernel: Tensor) -> Tensor:
 
 
 def coral(x: Tensor, y: Tensor) -> Tensor:
-    """Distance of two samples' covariances (Deep CORAL, Sun & Saenko 2016, eq. 1-3).
+    """Distance of two samples' covariances (Deep CORAL, Sun & Saenko 2016).
 
         1 / (4 D^2) * ||C_x - C_y||_F^2,    C = covariance with the denominator N - 1
 
@@ -238,13 +238,7 @@ class DiscrepancyTerm(Term):
         return value
 
     def _group(self, step: Step, layers: list[str]) -> Tensor:
-        found = [real_units(step, layer, self.name) for layer in layers]
-        units, domain = [activations for activations, _ in found], found[0][1]
-        if any(len(other) != len(domain) for _, other in found):
-            raise InputError(
-                Problem(f"{self.name}: the layers {', '.join(layers)} do not have the same units",
-                        remedy="give layers that are all (B, T, D) or all (B, D)")
-            )  # fmt: skip
+        units, domain = common_units(step, layers, self.name)
         rows = [self._rows(domain, int(which)) for which in domain.unique()]
         rows = [chosen for chosen in rows if len(chosen) >= self.fewest]
         distances = [
@@ -314,7 +308,7 @@ class MMD(DiscrepancyTerm):
 
 
 class JointMMD(MMD):
-    """Joint maximum mean discrepancy (JAN, Long et al. 2017, eq. 9): the layers' kernels are multiplied.
+    """Joint maximum mean discrepancy (JAN, Long et al. 2017): the layers' kernels are multiplied.
 
     So what is aligned is the joint distribution of their activations:
 

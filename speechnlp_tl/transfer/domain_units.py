@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -46,12 +48,29 @@ def real_units(step: Step, layer: str, term: str) -> tuple[Tensor, Tensor]:
         )  # fmt: skip
     domain = step.domain if mask.ndim == 1 else step.domain.unsqueeze(1).expand(mask.shape)
     real = mask & (domain >= 0)
-    return activations[real].to(torch.promote_types(activations.dtype, torch.float32)), domain[real]
+    units = activations[real].to(torch.promote_types(activations.dtype, torch.float32))
+    # the softmax of the real units only: through that of NaN padding, even a gradient of zero comes back as NaN
+    return units.softmax(-1) if layer == POSTERIORS and layer not in step.features else units, domain[real]
+
+
+def common_units(step: Step, layers: Sequence[str], term: str) -> tuple[list[Tensor], Tensor]:
+    """`real_units` of several layers at once: (N, D_layer) of each, and (N,) the domain of each unit.
+
+    Raises:
+        InputError: as `real_units`, or the layers do not have the same units: some (B, T, D), some (B, D).
+    """
+    found = [real_units(step, layer, term) for layer in layers]
+    domain = found[0][1]
+    if any(len(other) != len(domain) for _, other in found):
+        raise InputError(
+            Problem(f"{term}: the layers {', '.join(layers)} do not have the same units",
+                    remedy="give layers that are all (B, T, D) or all (B, D)")
+        )  # fmt: skip
+    return [activations for activations, _ in found], domain
 
 
 def _layer(step: Step, name: str) -> Tensor | None:
+    """The activations, of posteriors those before the softmax."""
     if name in step.features:
         return step.features[name]
-    if name == POSTERIORS:
-        return step.logits.to(torch.promote_types(step.logits.dtype, torch.float32)).softmax(-1)
-    return step.logits if name == LOGITS else None
+    return step.logits if name in (LOGITS, POSTERIORS) else None

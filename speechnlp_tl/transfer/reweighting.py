@@ -75,7 +75,7 @@ def domain_odds_weights(
 
 
 def augment_features(x: Rows, domain: int | Sequence[int] | NDArray[np.integer], domains: int = 2) -> Rows:
-    """Frustratingly easy domain adaptation (Daumé 2007, equation 2): a shared copy of the features and one per domain.
+    """Frustratingly easy domain adaptation (Daumé 2007): a shared copy of the features and one per domain.
 
     For two domains, Phi(x) = [x, x, 0] in domain 0 (source) and [x, 0, x] in domain 1 (target), so that in a linear
     model every feature has a common weight and one for each domain; K domains give K + 1 copies. Rows of the same

@@ -61,6 +61,22 @@ def test_terms_of_one_name_are_told_apart():
     assert list(Objective(task, [Small(), Small()])(task.load([0], 0), 0.0)) == [TASK, "small", "small.2"]
 
 
+def test_terms_know_the_progress_and_their_metrics_carry_their_names():
+    class Counting(Small):
+        def forward(self, step, source):
+            self.seen = [*getattr(self, "seen", []), self.progress]
+            return super().forward(step, source)
+
+        def metrics(self):
+            return {"steps": float(len(self.seen)), "last": self.seen[-1]}
+
+    task = FrameTask()
+    objective = Objective(task, [Counting(), Close(), Counting()], Tagger())
+    for progress in (0.0, 0.25):
+        objective(task.load([0], 0), progress)
+    assert objective.metrics() == {"small_steps": 2, "small_last": 0.25, "small.2_steps": 2, "small.2_last": 0.25}
+
+
 def test_terms_that_need_a_source_say_so():
     task = FrameTask()
     with pytest.raises(InputError, match="'close' needs a source model"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from speechnlp_tl.text.classifier import ClassifierConfig, DocumentClassifier, h
 from speechnlp_tl.transfer.adversarial import DANN, DomainConfusion
 from speechnlp_tl.transfer.discrepancy import CORAL, MMD, JointMMD
 from speechnlp_tl.transfer.normalization import adapt_batch_norm, use_autodial
+from speechnlp_tl.transfer.separation import DomainSeparation
+from speechnlp_tl.transfer.supervised_autoencoder import LabelReconstruction, MeanDivergence
 
 WIDTH = 40
 
@@ -99,6 +102,22 @@ def test_only_labelled_rows_have_a_loss_and_all_rows_have_a_domain():
     assert set(step.features) == {"hidden.0", "hidden.1"}
 
 
+@pytest.mark.parametrize("kind", ["sparse", "dense"])
+def test_terms_see_the_labels_that_are_known_and_the_documents_when_asked(kind):
+    source, target = made_documents(0), made_documents(1)
+    rows = sparse.vstack([source.rows, target.rows]).toarray()
+    if kind == "dense":
+        source, target = (replace(part, rows=part.rows.toarray()) for part in (source, target))
+    model = DocumentClassifier(WIDTH)
+    task = ClassificationTask(model, [source], [target], expose_inputs=True)
+    chosen = [310, 2, 5, 2, 599]
+    step = task.step(model, task.load(chosen, 0))
+    np.testing.assert_array_equal(step.features["inputs"], rows[chosen])
+    assert step.labels.tolist() == [UNLABELLED, *source.labels[[2, 5, 2]], UNLABELLED]
+    plain = ClassificationTask(model, [source], [target])
+    assert list(plain.step(model, plain.load(chosen, 0)).features) == ["hidden.0"]
+
+
 def test_labels_of_the_unlabelled_change_nothing():
     labelled, lied = made_documents(1), made_documents(1)
     lied.labels[:] = 1 - lied.labels
@@ -154,6 +173,7 @@ TERMS = {
     "mkmmd": lambda weight: MMD(["hidden.0", "hidden.1"], weight=weight),
     "jmmd": lambda weight: JointMMD(["hidden.1", "posteriors"], weight=weight),
     "coral": lambda weight: CORAL("hidden.1", weight=30 * weight),
+    "divergence": lambda weight: MeanDivergence("hidden.1", weight=20 * weight),
 }
 
 
@@ -166,6 +186,25 @@ def test_every_term_of_transfer_plugs_in_and_makes_the_domain_harder_to_tell(met
     assert domain_told(adapted, shift) < domain_told(without, shift) - 0.05
     if method != "confusion":  # forgets the domain here, and the class with it
         assert target_accuracy(adapted, shift) > target_accuracy(without, shift) + 0.01
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda weight: DomainSeparation("hidden.1", 8, "inputs", WIDTH, weight=weight),
+        lambda weight: LabelReconstruction("inputs", WIDTH, 2, 8, weight=weight),
+    ],
+)
+def test_terms_that_restore_the_documents_plug_in(make):
+    without = fit(made_task(), epochs=3)
+    weightless = fit(made_task(expose_inputs=True), [make(0.0)], epochs=3)
+    assert all(torch.equal(a, b) for a, b in zip(without.parameters(), weightless.parameters(), strict=True))
+    term = make(1.0)
+    task = made_task(expose_inputs=True)
+    batch = task.load(task.batches(0)[0], 0)
+    before = term(task.step(task.model, batch), None)
+    fit(task, [term], epochs=3)
+    assert term(task.step(task.model, batch), None) < 0.8 * before
 
 
 def test_batch_normalisations_adapt_to_the_target_without_training():

@@ -15,19 +15,13 @@ from speechnlp_tl.text.features import SparseRows, checked_rows, take, weigh_cou
 COUNTS = np.array([[0, 1, 3], [0, 0, 0], [2, 0, 0]], dtype=np.float32)
 
 
-def dense_of(rows: SparseRows) -> torch.Tensor:
-    dense = torch.zeros(len(rows), rows.width)
-    owner = torch.arange(len(rows)).repeat_interleave(rows.offsets.diff())
-    return dense.index_put((owner, rows.indices), rows.values, accumulate=True)
-
-
 @given(st.lists(st.integers(0, 5), min_size=0, max_size=12), st.integers(0, 10**6))
 def test_taken_rows_are_the_matrix_rows_in_the_order_asked_for(numbers, seed):
     counts = np.random.default_rng(seed).poisson(0.5, size=(6, 7)).astype(np.float32)
     taken = take(sparse.csr_matrix(counts), numbers)
     assert isinstance(taken, SparseRows)
     assert len(taken) == len(numbers)
-    assert torch.equal(dense_of(taken), torch.from_numpy(counts[np.array(numbers, int)]))
+    assert torch.equal(taken.dense(), torch.from_numpy(counts[np.array(numbers, int)]))
     assert torch.equal(take(counts, numbers), torch.from_numpy(counts[np.array(numbers, int)]))
 
 

@@ -64,13 +64,14 @@ def planted_rows(shift: str, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class ShiftTask(Task):
-    """Labelled source rows and unlabelled target rows, half of each batch of each."""
+    """Labelled source rows and target rows, half of each batch of each; of `known` target rows the terms see labels."""
 
-    def __init__(self, shift: str = "mean", norm: bool = False, seed: int = 0) -> None:
+    def __init__(self, shift: str = "mean", norm: bool = False, seed: int = 0, known: int = 0) -> None:
         self.inputs, self.labels, self.domain = planted_rows(shift, seed)
         self.unseen = planted_rows(shift, seed + 1000)
         self.model: nn.Module = Network(norm, seed)
         self.seed = seed
+        self.told = torch.where(torch.arange(len(self.labels)) < ROWS + known, self.labels, -1)
 
     def batches(self, epoch: int) -> list[list[int]]:
         generator = torch.Generator().manual_seed(self.seed + 1000 * epoch)
@@ -81,14 +82,15 @@ class ShiftTask(Task):
     def load(self, rows: list[int], epoch: int) -> Points:
         domain = self.domain[rows]
         return Points(
-            [str(row) for row in rows], float((domain == 0).sum()), self.inputs[rows], self.labels[rows], domain
+            [str(row) for row in rows], float((domain == 0).sum()), self.inputs[rows], self.told[rows], domain
         )
 
     def step(self, model: nn.Module, batch: Points) -> Step:
         hidden, logits = model(batch.inputs)
         known = batch.domain == 0
         loss = F.cross_entropy(logits[known], batch.labels[known], reduction="sum")
-        return Step(loss, logits, torch.ones_like(known), {"hidden": hidden}, batch.domain)
+        features = {"hidden": hidden, "inputs": batch.inputs}
+        return Step(loss, logits, torch.ones_like(known), features, batch.domain, batch.labels)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         return {}

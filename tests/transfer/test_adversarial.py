@@ -9,8 +9,11 @@ import torch
 from torch import nn
 
 from speechnlp_tl.core.alarms import TrainingError
+from speechnlp_tl.core.config import TrainConfig
 from speechnlp_tl.core.objective import TASK, Objective
 from speechnlp_tl.core.task import Step
+from speechnlp_tl.core.tracking import read_metrics
+from speechnlp_tl.core.trainer import Trainer
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.transfer.adversarial import DANN, DomainConfusion, reversal_schedule, reverse_gradient
 from tests.transfer.domain_shift import HIDDEN, ShiftTask, same_weights, told_apart, told_apart_without, train
@@ -60,8 +63,9 @@ def test_values_are_the_losses_of_the_docstrings_unit_by_unit(shape, weight):
     for make in TERMS:
         term = make("hidden", WIDTH, domains=3, hidden=(4,), weight=weight).double()
         told, confused = losses_by_hand(term.classifier, step, [0, 1, 2])
-        expected = told if make is DANN else told + weight * confused
-        torch.testing.assert_close(weight * term(step, None), expected, rtol=1e-12, atol=0)
+        term.progress = 0.3
+        expected = told if make is DANN else told + term.strength * confused
+        torch.testing.assert_close(term.strength * term(step, None), expected, rtol=1e-12, atol=0)
 
 
 class Toy(nn.Module):
@@ -167,7 +171,7 @@ def test_padding_does_not_count_even_when_it_is_not_a_number(make):
 
 @pytest.mark.parametrize("make", TERMS)
 def test_domains_that_a_batch_lacks_take_no_part(make):
-    term = make("hidden", WIDTH, domains=4, hidden=()).double()
+    term = make("hidden", WIDTH, domains=4, hidden=(), schedule=None).double()
     step = random_step(domains=2)
     told, confused = losses_by_hand(term.classifier, step, [0, 1])
     torch.testing.assert_close(term(step, None), told if make is DANN else told + confused)
@@ -195,18 +199,42 @@ def test_rows_of_unknown_domain_take_no_part():
     torch.testing.assert_close(term(step, None), term(part, None))
 
 
-def test_accuracy_is_the_mean_over_domains_since_it_was_last_taken():
+def test_accuracy_is_the_mean_over_domains_since_it_was_last_recorded():
     term = DANN("hidden", 1, hidden=())
     with torch.no_grad():
         term.classifier[0].weight.copy_(torch.tensor([[-1.0], [1.0]]))  # domain 1 where the feature is positive
         term.classifier[0].bias.zero_()
-    assert math.isnan(term.take_accuracy())
+    assert term.metrics() == {}
     domain, mask = torch.tensor([0, 0, 0, 0, 1]), torch.ones(5, dtype=torch.bool)
-    for values in ([-1.0, -1, -1, 1, 1], [-1.0, -1, -1, -1, -1]):
+
+    def show(values):
         hidden = torch.tensor(values).unsqueeze(1)
         term(Step(torch.zeros(()), hidden, mask, {"hidden": hidden}, domain), None)
-    assert term.take_accuracy() == pytest.approx((7 / 8 + 1 / 2) / 2)
-    assert math.isnan(term.take_accuracy())
+
+    show([-1.0, -1, -1, 1, 1])
+    show([-1.0, -1, -1, -1, -1])
+    for _ in range(2):  # a training record and an evaluation may come after the same step
+        assert term.metrics() == {"domain_accuracy": pytest.approx(100 * (7 / 8 + 1 / 2) / 2)}
+    show([1.0, 1, 1, -1, 1])
+    assert term.metrics() == {"domain_accuracy": pytest.approx(100 * (1 / 4 + 1) / 2)}
+
+
+@pytest.mark.parametrize("make", TERMS)
+def test_the_run_records_the_accuracy_of_the_domain_classifier(make, tmp_path):
+    trainer = Trainer(
+        ShiftTask(),
+        TrainConfig(epochs=3, log_every=10, evaluate_every=1, learning_rate=5e-3, device="cpu"),
+        tmp_path,
+        [make("hidden", HIDDEN)],
+        quiet=True,
+    )
+    result = trainer.fit()
+    name = f"{make.name}_domain_accuracy"
+    later = [record for record in read_metrics(tmp_path / "metrics.jsonl") if record["step"] > 1]
+    assert len(later) == 3  # steps 10, 20 and 30; the first rests, its lambda is zero
+    assert all(20 < record[name] < 100 for record in later)
+    assert [record["epoch"] for record in result.history] == [1, 2, 3]
+    assert all(20 < record[name] < 100 for record in result.history)
 
 
 def test_the_classifier_starts_from_its_seed_and_disturbs_nobody():
@@ -243,7 +271,7 @@ def test_domains_are_forgotten_and_the_target_is_classified_better(make, seed):
     adapted, told_after = told_apart(ShiftTask(seed=seed), [term])
     assert adapted > plain + 0.08
     assert told_after < told_before - 0.08
-    assert 0.5 < term.take_accuracy() < told_before
+    assert 50 < term.metrics()["domain_accuracy"] < 100 * told_before
 
 
 @pytest.mark.parametrize("make", TERMS)
