@@ -45,6 +45,8 @@ HMM, CTC_GRAPH, CTC_LOSS = "full_sum, HMM graphs", "full_sum, CTC graphs", "torc
 SHAPES = ((8, 60, 30), (16, 150, 80), (32, 400, 200))
 TEN_RATIO = "ratio over ten epochs"
 LU_SECONDS, LU_RATIO = "seconds, plain LU", "plain LU over ours"
+MSDA_CPU, LU_CPU, LU_PEAK = "CPU seconds", "CPU seconds, plain LU", "peak MB, plain LU"
+MSDA_BLOCKS = "seconds, by blocks"
 COMMAND, IN_PROCESS = "whole command", "in a running process"
 
 
@@ -102,7 +104,8 @@ TABLES = (
         where={"recipe": "msda"},
         decimals=1,
         text="Fit and features of the same rows. The plain version is dense float64 with `numpy.linalg.solve`, the "
-        "equations as they are printed; both give the same features.",
+        "equations as they are printed; both give the same features. Its memory is that of one layer. CPU seconds are "
+        "those of all threads together.",
     ),
     TableSpec("Start", rows=("system",), where={"recipe": "startup"}),
 )

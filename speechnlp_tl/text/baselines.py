@@ -17,14 +17,29 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.text.classification import Documents, label_problems
 from speechnlp_tl.text.compact import CompactRows
 from speechnlp_tl.text.features import Rows
+from speechnlp_tl.transfer import pseudo_labels
+from speechnlp_tl.transfer.pseudo_labels import SHARES, Fit, SelfTrainingRound, balanced_labels
 from speechnlp_tl.transfer.reweighting import augment_features, stack_rows
+
+__all__ = [
+    "CANDIDATES",
+    "KINDS",
+    "SHARES",
+    "Kind",
+    "LinearModel",
+    "SelfTrainingRound",
+    "balanced_labels",
+    "fit_augmented",
+    "fit_linear",
+    "linear_fit",
+    "majority",
+    "self_train",
+]
 
 Kind = Literal["svm", "logistic"]
 KINDS: tuple[Kind, ...] = ("svm", "logistic")
 CANDIDATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """For C times the mean squared length of a row, so that they suit rows of any scale. Of equals the smallest wins."""
-SHARES = (0.4, 0.7, 1.0)
-"""Shares of the unlabelled rows that each round of self-training learns from."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +68,6 @@ class LinearModel:
     def expanded(self, compact: CompactRows) -> LinearModel:
         """Fitted on `compact.rows`: the same model for the rows behind them."""
         return replace(self, weights=compact.expand(self.weights))
-
-
-@dataclass(frozen=True)
-class SelfTrainingRound:
-    """One round: what it learnt from, and what came out."""
-
-    model: LinearModel
-    chosen: NDArray[np.int64]
-    """Numbers of the target rows it learnt from, the most confident ones."""
-    labels: NDArray[np.int64]
-    """(n,) the labels given to all target rows before this round."""
 
 
 def majority(source: Documents, classes: int = 2) -> LinearModel:
@@ -156,6 +160,19 @@ def fit_augmented(
     return replace(model, weights=shared + own, strength=strength)
 
 
+def linear_fit(kind: Kind, strength: float, classes: int = 2) -> Fit[LinearModel]:
+    """What `transfer.pseudo_labels` and `transfer.tri_training` train with: linear models of one strength."""
+
+    def fit(
+        rows: Rows, labels: NDArray[np.int64], weights: NDArray[np.float64] | None = None, seed: int = 0
+    ) -> LinearModel:
+        documents = Documents(rows, labels, name="labelled and pseudo-labelled documents")
+        model = _fit(kind, documents, np.arange(len(labels)), classes, strength, weights, seed)
+        return replace(model, strength=strength)
+
+    return fit
+
+
 def self_train(
     kind: Kind,
     model: LinearModel,
@@ -165,14 +182,11 @@ def self_train(
     balanced: bool = True,
     with_source: bool = True,
     seed: int = 0,
-) -> list[SelfTrainingRound]:
-    """Rounds of self-training on unlabelled target rows (Scudder 1965; Yarowsky 1995), each from the one before.
+) -> list[SelfTrainingRound[LinearModel]]:
+    """`transfer.pseudo_labels.self_train` with linear models of the first one's strength.
 
-    A round labels all target rows with the model it has, keeps the share of them that it is most sure of, of each
-    class alike, and trains a new model on these, with the strength of the first model.
-
-    **Assumption:** with `balanced`, the classes are equally frequent in the target (see `balanced_labels`). Where they
-    are not, say `balanced=False`.
+    **Assumption:** with `balanced`, the classes are equally frequent in the target. Where they are not, say
+    `balanced=False`.
 
     Args:
         kind: of the new models.
@@ -190,54 +204,10 @@ def self_train(
     """
     classes = len(model.bias)
     _check(source, classes, kind)
-    if not shares or min(shares) <= 0 or max(shares) > 1 or not target.shape[0]:
-        raise InputError(
-            f"self-training needs target rows and shares above 0 up to 1, not {target.shape[0]} and {tuple(shares)}"
-        )
-    rounds: list[SelfTrainingRound] = []
-    strength = CANDIDATES[-1] if model.strength is None else model.strength
-    for share in shares:
-        labels, confidence = balanced_labels(model.scores(target), balanced)
-        chosen = _most_confident(labels, confidence, share, classes)
-        rows, given = target[chosen], labels[chosen]
-        if with_source:
-            rows, given = stack_rows([source.rows, rows]), np.concatenate([_labels(source), given])
-        documents = Documents(rows, given, name="pseudo-labelled documents")
-        model = _fit(kind, documents, np.arange(len(given)), classes, strength, None, seed)
-        rounds.append(SelfTrainingRound(replace(model, strength=strength), chosen, labels))
-    return rounds
-
-
-def balanced_labels(
-    scores: NDArray[np.float64], balanced: bool = True
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The label of each row and how sure it is: the lead of the best score over the second best.
-
-    With `balanced`, each class' scores are first shifted so that a share of 1/classes of the rows lies above zero. With
-    two classes that moves the border to the median score, and each class gets half of the rows.
-
-    Args:
-        scores: (n, classes).
-
-    Returns:
-        (n,) labels and (n,) leads.
-    """
-    if balanced:
-        scores = scores - np.quantile(scores, 1 - 1 / scores.shape[1], axis=0)
-    ordered = np.sort(scores, axis=1)
-    return scores.argmax(1), ordered[:, -1] - ordered[:, -2]
-
-
-def _most_confident(
-    labels: NDArray[np.int64], confidence: NDArray[np.float64], share: float, classes: int
-) -> NDArray[np.int64]:
-    """Numbers, ascending, of the share of each class' rows that lead most; one at least of each class there is."""
-    chosen = []
-    for label in range(classes):
-        rows = np.flatnonzero(labels == label)
-        order = rows[np.argsort(-confidence[rows], kind="stable")]
-        chosen.append(order[: max(1, round(share * len(rows)))])
-    return np.sort(np.concatenate(chosen)).astype(np.int64)
+    fit = linear_fit(kind, CANDIDATES[-1] if model.strength is None else model.strength, classes)
+    return pseudo_labels.self_train(
+        fit, model, source.rows, _labels(source), target, shares, balanced, with_source, seed
+    )
 
 
 def _fit(

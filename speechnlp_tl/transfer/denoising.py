@@ -6,20 +6,17 @@ are fitted on, and what is done with them, is the caller's business.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
 from scipy import sparse
 
-from speechnlp_tl.atomic import atomic_file
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.transfer.denoising_layer import Layer, Rows, as_rows, blocks_of_rows, fit_block, fit_layer
+from speechnlp_tl.transfer.feature_files import damaged, read_features, write_features
 
 FORMAT = "marginalised denoiser 1"
 
@@ -140,10 +137,7 @@ class MarginalisedDenoiser:
         }
         if self.kept is not None:
             tensors["kept"] = self.kept
-        settings = {name: getattr(self, name) for name in _SETTINGS}
-        metadata = {"format": FORMAT, "settings": json.dumps(settings)}
-        with atomic_file(path) as temporary:
-            safetensors.numpy.save_file(tensors, temporary, metadata)
+        write_features(path, FORMAT, {name: getattr(self, name) for name in _SETTINGS}, tensors)
 
     @classmethod
     def load(cls, path: str | Path) -> MarginalisedDenoiser:
@@ -152,25 +146,14 @@ class MarginalisedDenoiser:
         Raises:
             InputError: the file is missing, damaged, or something else.
         """
-        damaged = Problem("is damaged or no saved denoiser", file=path, remedy="fit and save it again")
+        settings, tensors = read_features(path, FORMAT)
         try:
-            with safetensors.safe_open(str(path), framework="numpy") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        except OSError as error:
-            raise InputError(Problem(f"cannot be read: {error.strerror or error}", file=path)) from error
-        except safetensors.SafetensorError as error:
-            raise InputError(damaged) from error
-        try:
-            if metadata.get("format") != FORMAT:
-                raise ValueError(metadata.get("format"))
-            settings = json.loads(metadata["settings"])
             denoiser = cls(**{name: settings[name] for name in _SETTINGS})
             denoiser.kept = tensors.get("kept")
             denoiser.fitted = [Layer(tensors[f"weight.{i}"], tensors[f"bias.{i}"]) for i in range(denoiser.layers)]
             denoiser._check_shapes()
         except (KeyError, TypeError, ValueError, InputError) as error:
-            raise InputError(damaged) from error
+            raise damaged(path, FORMAT) from error
         return denoiser
 
     def _fit(self, rows: Rows, out: NDArray[np.float32] | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ CONF = """
 domains: [books, kitchen]
 seeds: 1
 msda: {layers: 1}
+sda: {units: [10], epochs: 1}
 classifier: {hidden: [8]}
 train: {epochs: 2, metric: source_accuracy, mode: max, device: cpu, tensorboard: false, gradient_check: false}
 source:
@@ -28,6 +30,8 @@ transfer:
   self-trained: {kind: svm, self_training: {}, augmented: true}
   weighted: {kind: svm, reweighted: true}
   msda: {kind: svm, features: msda}
+  sda: {kind: svm, features: sda, tri_training: {}}
+  resampled: {kind: svm, features: msda, resampled: random_over, tri_training: {rounds: 1}}
   dann: {kind: network, method: dann}
   adabn: {kind: network, norm: batch, method: adabn}
 """
@@ -95,6 +99,18 @@ def test_finished_runs_are_not_run_again_until_their_settings_change(made) -> No
     assert all("dann" in line or "adabn" in line for line in lines)
 
 
+def test_a_run_from_before_a_setting_was_thought_of_is_not_run_again(made, tmp_path: Path) -> None:
+    folder, data, _ = made
+    shutil.copytree(folder / "exp", tmp_path / "exp")
+    for file in (tmp_path / "exp" / "runs").rglob("*.json"):
+        run = json.loads(file.read_text())
+        run["settings"] = {name: value for name, value in run["settings"].items() if value is not None}
+        file.write_text(json.dumps(run))
+    options = ("--part", "source", "--data", data, "--out", tmp_path / "exp" / "runs")
+    done = call("run_systems.py", "--conf", tmp_path / "exp" / "conf.yaml", *options)
+    assert "0 runs" in done.stdout
+
+
 def test_scores_are_those_of_the_predictions(made) -> None:
     folder, data, runs = made
     out = folder / "out"
@@ -127,6 +143,9 @@ def test_scores_are_those_of_the_predictions(made) -> None:
     [
         ("{kind: network, method: adabn}", "adabn needs 'norm: batch'"),
         ("{kind: svm, self_trained: {}}", "did you mean 'self_training'"),
+        ("{kind: network, features: sda}", "are for svm and logistic"),
+        ("{kind: svm, self_training: {}, tri_training: {}}", "take one"),
+        ("{kind: svm, reweighted: true, resampled: smote}", "take one"),
     ],
 )
 def test_a_system_that_makes_no_sense_is_refused_with_its_line(made, tmp_path: Path, line: str, said: str) -> None:

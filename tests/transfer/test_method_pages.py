@@ -14,12 +14,14 @@ PAGES = (
     "methods-layers.md",
     "methods-adapters.md",
     "methods-domain.md",
+    "methods-features.md",
     "adapt-a-text-classifier.md",
 )
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_examples_of_a_page_run(page):
+def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), flags=re.DOTALL)
     assert blocks
     # one of the project's own files, in one namespace as a reader would type it

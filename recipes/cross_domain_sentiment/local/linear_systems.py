@@ -10,9 +10,12 @@ from run_record import Outcome
 from settings import SystemConfig
 
 from speechnlp_tl.evaluation.domain_distance import proxy_a_distance
-from speechnlp_tl.text.baselines import LinearModel, fit_augmented, fit_linear, majority, self_train
+from speechnlp_tl.text.baselines import LinearModel, fit_augmented, fit_linear, linear_fit, majority, self_train
 from speechnlp_tl.text.classification import Documents
+from speechnlp_tl.text.compact import CompactRows
+from speechnlp_tl.transfer.resampling import resample
 from speechnlp_tl.transfer.reweighting import domain_odds_weights
+from speechnlp_tl.transfer.tri_training import TriTrained, tri_train
 
 
 def run_linear(system: SystemConfig, pair: Pair, source: str, share: float, seed: int) -> Outcome:
@@ -27,7 +30,10 @@ def run_linear(system: SystemConfig, pair: Pair, source: str, share: float, seed
         own, target = pair.compact_rows(source)  # the same models, learnt in fewer coordinates
         documents = replace(features.source, rows=own)
     else:
-        features = pair.counts(source, system.weighting, system.unit_length)
+        if system.features == "sda":
+            features = pair.encoded(source)
+        else:
+            features = pair.counts(source, system.weighting, system.unit_length)
         documents, target = features.source, features.target
     if system.kind == "majority":
         return Outcome(majority(documents).predict(features.test), "fixed")
@@ -36,25 +42,57 @@ def run_linear(system: SystemConfig, pair: Pair, source: str, share: float, seed
         documents, selection = Documents(target, pair.target_labels(source), 1, "target"), "target validation"
     model, found = _train(system, documents, target, share, seed)
     if features.compact is not None:
-        model = model.expanded(features.compact)
+        model = _expanded(model, features.compact)
     distance = proxy_a_distance(documents.rows, target, seed) if system.distance else None
     return Outcome(model.predict(features.test), selection, found.validation_accuracy, distance, found.strength)
 
 
 def _train(
     system: SystemConfig, documents: Documents, target: Any, share: float, seed: int
-) -> tuple[LinearModel, LinearModel]:
+) -> tuple[LinearModel | TriTrained[LinearModel], LinearModel]:
     """The system's model, and the first one, whose strength was chosen."""
     assert system.kind in ("svm", "logistic")
     weights = domain_odds_weights(documents.rows, target, seed=seed) if system.reweighted else None
     chosen_on = held_out(len(documents), share, seed)
     first = fit_linear(system.kind, documents, chosen_on, weights=weights, seed=seed)
+    model = first
+    if system.resampled is not None:
+        documents, model = _resampled(system, documents, first, seed)
+    if system.tri_training is not None:
+        assert first.strength is not None
+        assert documents.labels is not None
+        fit, three = linear_fit(system.kind, first.strength), system.tri_training.model_dump()
+        return tri_train(fit, documents.rows, documents.labels, target, weights=weights, seed=seed, **three), first
     if system.self_training is None:
-        return first, first
+        return model, first
     options = system.self_training.model_dump()
-    last = self_train(system.kind, first, documents, target, seed=seed, **options)[-1]
+    last = self_train(system.kind, model, documents, target, seed=seed, **options)[-1]
     if not system.augmented:
         return last.model, first
     assert first.strength is not None
     pseudo = Documents(target, last.labels, 1, "pseudo-labelled target")
     return fit_augmented(system.kind, documents, pseudo, first.strength, seed=seed), first
+
+
+def _resampled(
+    system: SystemConfig, documents: Documents, first: LinearModel, seed: int
+) -> tuple[Documents, LinearModel]:
+    """Re-sampled documents, and the model trained on them with the strength of the first one: rows that are made from
+    others must not meet them again where C is chosen."""
+    assert system.kind in ("svm", "logistic")
+    assert system.resampled is not None
+    assert first.strength is not None
+    assert documents.labels is not None
+    rows, labels = resample(documents.rows, documents.labels, system.resampled, seed)
+    return replace(documents, rows=rows, labels=labels), linear_fit(system.kind, first.strength)(
+        rows, labels, None, seed
+    )
+
+
+def _expanded(
+    model: LinearModel | TriTrained[LinearModel], compact: CompactRows
+) -> LinearModel | TriTrained[LinearModel]:
+    if isinstance(model, LinearModel):
+        return model.expanded(compact)
+    one, two, three = (part.expanded(compact) for part in model.models)
+    return replace(model, models=(one, two, three))

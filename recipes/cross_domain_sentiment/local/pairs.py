@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from settings import Denoiser
+from settings import Autoencoder, Denoiser
 
 from data_prep.amazon import Reviews, read_prepared
 from speechnlp_tl.text.classification import Documents
@@ -43,8 +43,10 @@ class Pair:
     train: dict[str, Reviews]
     test: dict[str, Any]
     msda: Denoiser
+    sda: Autoencoder
     fit_seconds: float = field(default=0.0, init=False)
     _denoised: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _encoded: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _compact: CompactRows | None = field(default=None, init=False, repr=False)
 
     def counts(self, source: str, weighting: Weighting, unit_length: bool) -> Features:
@@ -55,14 +57,14 @@ class Pair:
 
     def denoised(self, source: str) -> Features:
         """Features of mSDA, fitted on the training reviews of both domains."""
-        target = self._other(source)
         self._fit()
-        size = {name: len(self.train[name].labels) for name in self.names}
-        one, two = self.names
-        part = {one: slice(0, size[one]), two: slice(size[one], size[one] + size[two])}
-        rows, test = self._denoised["train"], self._denoised[target]
-        documents = Documents(rows[part[source]], self.train[source].labels, 0, source)
-        return Features(documents, rows[part[target]], test, self._compact)
+        return self._features(self._denoised, source, self._compact)
+
+    def encoded(self, source: str) -> Features:
+        """Words and codes of a stacked denoising autoencoder trained on the training reviews of both domains."""
+        if not self._encoded:
+            self._encode()
+        return self._features(self._encoded, source)
 
     def target_labels(self, source: str) -> NDArray[np.int64]:
         """Of the target's training reviews: for the ceiling only."""
@@ -84,21 +86,47 @@ class Pair:
         denoiser = MarginalisedDenoiser(**self.msda.model_dump())
         both = sparse.vstack([self.train[name].counts for name in self.names], format="csr")
         self._denoised["train"] = denoiser.fit_transform(both)
-        self.fit_seconds = time.monotonic() - begin
+        self.fit_seconds += time.monotonic() - begin
         for name in self.names:
             self._denoised[name] = denoiser.transform(self.test[name])
         self._compact = CompactRows(self._denoised["train"])
+
+    def _encode(self) -> None:
+        from scipy import sparse
+
+        from speechnlp_tl.core.config import TrainConfig
+        from speechnlp_tl.transfer.stacked_autoencoder import TRAINING, StackedAutoencoder
+
+        begin = time.monotonic()
+        options = self.sda.model_dump()
+        changes = {name: options.pop(name) for name in ("epochs", "learning_rate")}
+        train = TrainConfig(**TRAINING.model_dump() | changes | {"device": "cpu"})
+        words = {name: weigh_counts(self.train[name].counts, "binary") for name in self.names}
+        both = sparse.vstack([words[name] for name in self.names], format="csr")
+        autoencoder = StackedAutoencoder(**options, train=train).fit(both)
+        self._encoded["train"] = autoencoder.transform(both)
+        self.fit_seconds += time.monotonic() - begin
+        for name in self.names:
+            self._encoded[name] = autoencoder.transform(weigh_counts(self.test[name], "binary"))
+
+    def _features(self, made: dict[str, Any], source: str, compact: CompactRows | None = None) -> Features:
+        """Of the "train" rows of both domains, one after the other, and each domain's test rows under its name."""
+        border, target = len(self.train[self.names[0]].labels), self._other(source)
+        halves = made["train"][:border], made["train"][border:]
+        own, other = halves if source == self.names[0] else halves[::-1]
+        return Features(Documents(own, self.train[source].labels, 0, source), other, made[target], compact)
 
     def _other(self, source: str) -> str:
         one, two = self.names
         return two if source == one else one
 
 
-def read_pair(data: Path, one: str, two: str, msda: Denoiser) -> Pair:
+def read_pair(data: Path, one: str, two: str, msda: Denoiser, sda: Autoencoder | None = None) -> Pair:
     """The pair of two domains, the labels of their test reviews dropped."""
     reviews = {name: read_prepared(data / name, features=None) for name in (one, two)}
     train = {name: splits["train"] for name, splits in reviews.items()}
-    return Pair((one, two), train, {name: splits["test"].counts for name, splits in reviews.items()}, msda)
+    test = {name: splits["test"].counts for name, splits in reviews.items()}
+    return Pair((one, two), train, test, msda, sda or Autoencoder())
 
 
 def held_out(count: int, share: float, seed: int) -> NDArray[np.int64]:

@@ -50,8 +50,8 @@ def settings_of(config: RecipeConfig, system: str) -> dict[str, Any]:
     """What a run depends on: with anything of it changed, the run is another."""
     own = config.systems[system]
     shared = {"held_out": config.held_out}
-    if own.features == "msda":
-        shared |= {"msda": config.msda.model_dump(mode="json")}
+    if own.features != "counts":
+        shared |= {own.features: getattr(config, own.features).model_dump(mode="json")}
     if own.kind == "network":
         shared |= {name: getattr(config, name).model_dump(mode="json") for name in ("classifier", "train")}
         shared |= {"batch_size": config.batch_size}
@@ -61,9 +61,15 @@ def settings_of(config: RecipeConfig, system: str) -> dict[str, Any]:
 def is_done(file: Path, settings: dict[str, Any]) -> bool:
     """Whether the file holds a run with these settings."""
     try:
-        return bool(json.loads(file.read_text(encoding="utf-8"))["settings"] == settings)
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json.loads(file.read_text(encoding="utf-8"))["settings"]
+        return _stated(found) == _stated(settings)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
+
+
+def _stated(settings: dict[str, Any]) -> dict[str, Any]:
+    """Without the settings that say nothing, so that a new one leaves the runs that do without it as they are."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def write_run(

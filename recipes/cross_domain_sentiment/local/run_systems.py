@@ -63,7 +63,7 @@ def _run_pair(work: tuple[RecipeConfig, str, str, str, Path, Path]) -> int:
     names = [name for name in names if not is_done(name.file(out), settings_of(config, name.system))]
     if not names:
         return 0
-    pair = read_pair(data, one, two, config.msda)
+    pair = read_pair(data, one, two, config.msda, config.sda)
     for name in names:
         print(_run(config, pair, name, out), flush=True)
     return len(names)
@@ -87,7 +87,7 @@ def _run(config: RecipeConfig, pair: Pair, name: RunName, folder: Path) -> str:
     wall = time.monotonic() - begin
     write_run(name.file(folder), name, settings_of(config, name.system), outcome, wall, peak_mb())
     told = "" if outcome.validation_accuracy is None else f", {outcome.selection} {outcome.validation_accuracy:.1f} %"
-    extra = f", of which mSDA {pair.fit_seconds:.1f} s" if pair.fit_seconds != fitted else ""
+    extra = f", of which fitting features {pair.fit_seconds - fitted:.1f} s" if pair.fit_seconds != fitted else ""
     return f"{name.source} -> {name.target}: {name.system}, seed {name.seed}: {wall:.1f} s{extra}{told}"
 
 

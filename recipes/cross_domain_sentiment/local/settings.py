@@ -20,6 +20,14 @@ class SelfTraining(StrictModel):
     with_source: bool = True
 
 
+class TriTraining(StrictModel):
+    """Three models that teach each other; see speechnlp_tl.transfer.tri_training.tri_train."""
+
+    disagreement: bool = False
+    balanced: bool = Field(True, description="assumes that the target's classes are equally frequent")
+    rounds: PositiveInt = 10
+
+
 class Denoiser(StrictModel):
     """Settings of mSDA."""
 
@@ -28,16 +36,31 @@ class Denoiser(StrictModel):
     ridge: PositiveFloat = 1e-5
 
 
+class Autoencoder(StrictModel):
+    """Settings of stacked denoising autoencoders; see speechnlp_tl.transfer.stacked_autoencoder."""
+
+    units: list[PositiveInt] = Field([500], min_length=1)
+    noise: float = Field(0.5, ge=0, lt=1)
+    activation: Literal["relu", "softplus", "sigmoid"] = "relu"
+    epochs: PositiveInt = 20
+    learning_rate: PositiveFloat = 1e-3
+    batch_size: PositiveInt = 128
+
+
 class SystemConfig(StrictModel):
     """One system: a classifier, its features and what is done about the target."""
 
     kind: Literal["majority", "svm", "logistic", "network"]
-    features: Literal["counts", "msda"] = "counts"
+    features: Literal["counts", "msda", "sda"] = "counts"
     weighting: Literal["count", "binary", "log"] = "count"
     unit_length: bool = False
     labels: Literal["source", "target"] = Field("source", description="target: the ceiling, with target labels")
     reweighted: bool = Field(False, description="source documents weighted by the odds of a domain classifier")
     self_training: SelfTraining | None = None
+    tri_training: TriTraining | None = None
+    resampled: Literal["random_over", "random_under", "smote", "borderline_smote", "adasyn"] | None = Field(
+        None, description="source documents re-sampled to equally frequent classes, after C was chosen without"
+    )
     augmented: bool = Field(False, description="augmented features on the last round's pseudo-labels")
     method: Literal["none", "dann", "confusion", "mmd", "mkmmd", "jmmd", "coral", "adabn"] = "none"
     weight: PositiveFloat = 1.0
@@ -48,20 +71,26 @@ class SystemConfig(StrictModel):
     @model_validator(mode="after")
     def _fits(self) -> SystemConfig:
         linear = self.kind in ("svm", "logistic")
-        if not linear and (self.reweighted or self.self_training or self.augmented or self.labels == "target"):
-            raise ValueError("reweighting, self-training, augmentation and target labels are for svm and logistic")
+        only_linear = (self.reweighted, self.self_training, self.tri_training, self.resampled, self.augmented)
+        if not linear and (any(only_linear) or self.labels == "target" or self.features == "sda"):
+            what = "reweighting, re-sampling, self-training, tri-training, augmentation, target labels and sda"
+            raise ValueError(f"{what} are for svm and logistic")
+        if self.self_training and self.tri_training:
+            raise ValueError("'self_training' and 'tri_training' each make labels of their own: take one")
+        if self.resampled and self.reweighted:
+            raise ValueError("'resampled' makes documents that 'reweighted' has no weights for: take one")
         if self.augmented and self.self_training is None:
             raise ValueError("'augmented' needs 'self_training' for its pseudo-labels")
         if self.kind != "network" and (self.method != "none" or self.norm != "none"):
             raise ValueError("'method' and 'norm' are for networks")
         if self.method == "adabn" and self.norm != "batch":
             raise ValueError("adabn needs 'norm: batch'")
-        if self.distance and self.kind != "network" and self.self_training is not None:
-            raise ValueError("'distance' looks at features, which self-training leaves as they are")
+        if self.distance and self.kind != "network" and (self.self_training or self.tri_training):
+            raise ValueError("'distance' looks at features, which self-training and tri-training leave as they are")
         if self.kind == "majority" and self.features != "counts":
             raise ValueError("'majority' looks at no features: leave 'features' out")
-        if self.features == "msda" and (self.weighting != "count" or self.unit_length):
-            raise ValueError("'weighting' and 'unit_length' are for counts: mSDA takes them as they are")
+        if self.features != "counts" and (self.weighting != "count" or self.unit_length):
+            raise ValueError("'weighting' and 'unit_length' are for counts: mSDA takes them as they are, SDA binary")
         return self
 
 
@@ -75,6 +104,7 @@ class RecipeConfig(StrictModel):
     source: dict[str, SystemConfig] = Field(description="systems that know the source only, and the ceilings")
     transfer: dict[str, SystemConfig]
     msda: Denoiser = Denoiser()
+    sda: Autoencoder = Autoencoder()
     classifier: ClassifierConfig = ClassifierConfig()
     train: TrainConfig
     batch_size: PositiveInt = 64
