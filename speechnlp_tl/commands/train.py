@@ -57,17 +57,15 @@ def _train_text(config: Path, out: Path, overrides: list[str], quiet: bool) -> N
     from speechnlp_tl.text.experiment import train as run
 
     experiment = load_experiment(config, overrides)
-    trained = run(experiment, out, quiet)
+    trained = run(experiment, out, quiet, say=lambda note: typer.echo(f"note: {note}", err=True))
     if not trained.main:
         return
-    for note in trained.notes:
-        typer.echo(f"note: {note}", err=True)
     _say_cost(trained.model_dir, trained.result)
     side = experiment.chosen_on
     if trained.metrics:
         accuracy, macro_f1 = (trained.metrics[f"{side}_{name}"] for name in ("accuracy", "macro_f1"))
-        what = f"of the {side}, weights chosen there: {experiment.selection}"
-        typer.echo(f"accuracy {accuracy:.2f} %, macro-F1 {macro_f1:.2f} % on the validation documents ({what})")
+        what = f"documents of the {side}, which chose the weights ({experiment.selection})"
+        typer.echo(f"accuracy {accuracy:.2f} %, macro-F1 {macro_f1:.2f} % on validation {what}")
 
 
 def _say_cost(model_dir: Path, result: TrainResult | None) -> None:

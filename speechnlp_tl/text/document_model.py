@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from speechnlp_tl.atomic import atomic_directory, write_text
 from speechnlp_tl.core.checkpoint import load_module, module_tensors
@@ -31,7 +31,15 @@ OWN_ENCODER = "encoder."
 """Tensors of a fine-tuned transformer; they are in its own folder."""
 
 Features = NgramFeatures | TransformerEncoder
-FeatureConfig = Annotated[NgramConfig | TransformerConfig, Field(discriminator="kind")]
+
+
+def _ngrams_unless_said(given: object) -> object:
+    return {"kind": "ngrams"} | given if isinstance(given, dict) else given
+
+
+FeatureConfig = Annotated[
+    NgramConfig | TransformerConfig, Field(discriminator="kind"), BeforeValidator(_ngrams_unless_said)
+]
 
 
 class DocumentModelConfig(StrictModel):

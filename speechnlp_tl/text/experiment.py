@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -97,7 +97,6 @@ class Trained:
     """None where it had finished before."""
     metrics: dict[str, float]
     """Of the validation documents; empty without any."""
-    notes: list[str] = field(default_factory=list)
     main: bool = True
     """Whether this process is the one of several that writes files and reports."""
 
@@ -106,7 +105,9 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> TextExpe
     return load_config(path, TextExperiment, overrides)
 
 
-def train(config: TextExperiment, out: str | Path, quiet: bool = False) -> Trained:
+def train(
+    config: TextExperiment, out: str | Path, quiet: bool = False, say: Callable[[str], None] | None = None
+) -> Trained:
     """Train and save a text classifier; running it again continues where it stopped.
 
     Nothing is written before data and config have proved usable.
@@ -115,6 +116,7 @@ def train(config: TextExperiment, out: str | Path, quiet: bool = False) -> Train
         config: the experiment.
         out: experiment folder: resolved config, checkpoints, metrics, and the finished model in `model/`.
         quiet: no progress bar.
+        say: told, before training, what is used of the data and what is not.
 
     Raises:
         InputError: unusable data or config, or an `out` that holds another experiment.
@@ -125,8 +127,11 @@ def train(config: TextExperiment, out: str | Path, quiet: bool = False) -> Train
     if known:
         check_same_data(out, digest)
     if (out / "model" / "config.yaml").is_file():
-        return Trained(out / "model", None, _saved_metrics(out), main=processes.main)
+        return Trained(out / "model", None, _saved_metrics(out), processes.main)
     corpus = read_corpus(config.data, config.selection, config.train.seed)
+    if say is not None and processes.main:
+        for note in corpus.notes:
+            say(note)
     features = _features(config, corpus)
     if isinstance(features, TransformerEncoder):
         features.to(processes.device)
@@ -155,7 +160,7 @@ def train(config: TextExperiment, out: str | Path, quiet: bool = False) -> Train
         _write_record(out, result, metrics, config)
         model.save(out / "model", _about(config, corpus, metrics))
     processes.wait()
-    return Trained(out / "model", result, metrics, corpus.notes, processes.main)
+    return Trained(out / "model", result, metrics, processes.main)
 
 
 def with_target_statistics(classifier: DocumentClassifier, target: Documents) -> DocumentClassifier:

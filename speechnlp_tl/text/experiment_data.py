@@ -97,6 +97,8 @@ def read_corpus(config: TextDataConfig, selection: Selection = "source validatio
             labelled, dev = hold_out(labelled, config.dev_share, seed)
     elif left := len(dev_files) - len(dev):
         notes.append(f"data.dev: {left} documents are not of the {side} and are not used")
+    if selection == "oracle" and not dev and not problems:
+        problems.append(Problem("the oracle has no target documents to choose on", remedy="raise data.dev_share"))
     problems += _without_labels(dev, "validation needs them: leave them out")
     labels = _label_names(labelled)
     problems += _label_problems(labelled, dev, labels)
@@ -119,7 +121,7 @@ def hold_out(documents: Sequence[Document], share: float, seed: int) -> tuple[li
     held: set[int] = set()
     for label in sorted(texts, key=str):
         groups = list(texts[label].values())
-        count = min(round(share * len(groups)), len(groups) - 1)
+        count = min(max(round(share * len(groups)), int(share > 0)), len(groups) - 1)
         for chosen in random_numbers.permutation(len(groups))[:count]:
             held.update(groups[chosen])
     kept = [document for number, document in enumerate(documents) if number not in held]

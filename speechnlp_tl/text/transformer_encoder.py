@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from speechnlp_tl.core.config import StrictModel
@@ -162,11 +163,17 @@ def _load(name: str, max_tokens: int, revision: str | None = None, local: bool =
     try:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
-            model = AutoModel.from_pretrained(name, use_safetensors=True, dtype=torch.float32, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            loaded = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+            model, found = AutoModel.from_pretrained(name, **loaded, **options)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         remedy = "name a folder or a hub model with safetensors that needs no code of its own"
         raise InputError(Problem(f"the transformer '{name}' cannot be loaded: {reason}", remedy=remedy)) from error
+    # a pooler is not used here, and checkpoints of language models have none; other weights would be random ones
+    missing = sorted(key for key in found["missing_keys"] if "pooler" not in key)
+    if missing:
+        what = f"the transformer '{name}' lacks {len(missing)} weights, such as {missing[0]}"
+        raise InputError(Problem(what, remedy="get it again, whole"))
     return TransformerEncoder(model, tokenizer, max_tokens)
 
 
