@@ -230,7 +230,9 @@ def main() -> None:
     parser = corpus_parser(__doc__, out=False)
     parser.add_argument("corpus", nargs="*", help=f"of {', '.join(CORPORA)}; default all")
     arguments = parser.parse_args()
-    names = [name for name in arguments.corpus or CORPORA if name != "synthetic"]  # made, not fetched
+    names = [
+        name for name in arguments.corpus or CORPORA if name not in ("synthetic", "text")
+    ]  # made, or the user's own
     if unknown := [name for name in names if name not in CORPORA]:
         parser.error(f"unknown corpus {', '.join(unknown)}; known are {', '.join(CORPORA)}")
     run(lambda: [print(fetch(CORPORA[name], arguments.corpus_dir)) for name in names])
