@@ -28,6 +28,7 @@ from speechnlp_tl.errors import InputError, Problem
 DOMAINS = ("books", "dvd", "electronics", "kitchen")
 SPLITS = ("train", "test")
 LABELS = ("negative", "positive")
+LABEL_NAMES = "labels.txt"
 FEATURES = 5000
 VOCABULARY = "vocabulary.txt"
 VOCABULARY_SHA256 = "58769f7f7cbc38fd394102fe413cb16a0f85d2cc16f3555bb6c273a532debbb7"
@@ -84,6 +85,8 @@ def prepare(corpus: Path, out: Path) -> dict[str, Path]:
 def read_prepared(folder: Path, features: int | None = FEATURES) -> dict[str, Reviews]:
     """The splits (`train`, `test`) in a domain's folder that `prepare` wrote, or another module in the same layout.
 
+    Labels are numbered as in LABELS, or as in the file `labels.txt` beside the domains where there is one.
+
     Args:
         features: width of the counts; None takes any.
 
@@ -93,12 +96,14 @@ def read_prepared(folder: Path, features: int | None = FEATURES) -> dict[str, Re
     from scipy import sparse
 
     splits, problems = {}, []
+    named = folder.parent / LABEL_NAMES
+    known = named.read_text(encoding="utf-8").split("\n")[:-1] if named.is_file() else list(LABELS)
     for split in SPLITS:
         counts_file, labels_file = folder / f"{split}.npz", folder / f"{split}.labels.txt"
         try:
             counts = sparse.csr_matrix(sparse.load_npz(counts_file), dtype=np.float32)  # refuses pickles by itself
             names = labels_file.read_text(encoding="utf-8").split("\n")[:-1]
-            labels = np.array([LABELS.index(name) for name in names], dtype=np.int64)
+            labels = np.array([known.index(name) for name in names], dtype=np.int64)
         except (OSError, ValueError, KeyError, EOFError) as error:
             remedy = "prepare the corpus again"
             problems.append(Problem(f"{split} cannot be read: {error}", file=folder, remedy=remedy))

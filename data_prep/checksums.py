@@ -1,8 +1,8 @@
 """SHA-256 lists of corpora: one line `<hex digest>  <path below the corpus' folder>` for each file that is checked.
 
 A listed file may also lie there compressed with xz, under its name with `.xz`; the digest is that of its contents.
-The lists lie beside this file. `python -m data_prep.checksums FOLDER` prints the list of a folder; compare it with an
-independent copy before it is committed.
+The lists lie beside this file. `python -m data_prep.checksums FOLDER [HIDDEN_ELEMENT...]` prints the list of a folder;
+compare it with an independent copy before it is committed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -80,7 +80,21 @@ def _digest(file: IO[bytes]) -> str:
     return sha.hexdigest()
 
 
-def check_files(root: Path, expected: Mapping[str, str], shown: str | Path, remedy: str) -> None:
+def digest_without(file: IO[bytes], hidden: Sequence[str]) -> str:
+    """The SHA-256 of a file of `<tag>` lines without the elements `hidden`, and with plain line ends.
+
+    Copies from which such elements (names, places) were taken out have the digest of the original.
+    """
+    content = file.read().replace(b"\r\n", b"\n")
+    for tag in hidden:
+        name = re.escape(tag.encode())
+        content = re.sub(rb"^<" + name + rb">\n.*?^</" + name + rb">\n", b"", content, flags=re.MULTILINE | re.DOTALL)
+    return hashlib.sha256(content).hexdigest()
+
+
+def check_files(
+    root: Path, expected: Mapping[str, str], shown: str | Path, remedy: str, hidden: Sequence[str] = ()
+) -> None:
     """Compare the files below `root` with a list; files that are not listed are not looked at.
 
     Args:
@@ -88,6 +102,7 @@ def check_files(root: Path, expected: Mapping[str, str], shown: str | Path, reme
         expected: what `read_list` gave.
         shown: what a message calls `root` (it may be a temporary folder).
         remedy: what a message tells the user to do.
+        hidden: elements of the files that do not count, see `digest_without`.
 
     Raises:
         InputError: files that are missing or differ; the first 20 of them by name, the rest as a number.
@@ -100,7 +115,7 @@ def check_files(root: Path, expected: Mapping[str, str], shown: str | Path, reme
                 problems.append(Problem("file is missing", file=place, remedy=remedy))
                 continue
             with open_listed(root, name) as file:
-                found = _digest(file)
+                found = digest_without(file, hidden) if hidden else _digest(file)
             if found != wanted:
                 problems.append(Problem("file is damaged: its SHA-256 is not upstream's", file=place, remedy=remedy))
         except OSError as error:
@@ -115,4 +130,6 @@ def check_files(root: Path, expected: Mapping[str, str], shown: str | Path, reme
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        print(f"{digest(file)}  {file.relative_to(folder).as_posix()}")
+        with file.open("rb") as content:
+            found = digest_without(content, sys.argv[2:]) if sys.argv[2:] else _digest(content)
+        print(f"{found}  {file.relative_to(folder).as_posix()}")

@@ -20,6 +20,7 @@ from speechnlp_tl.errors import InputError, Problem
 
 FSDD_COMMIT = "26eb9aaf76e81b692f806f9140c2d2777410d7a1"
 DANN_COMMIT = "74eec5e0ae06bd6614bce048abba492c16a633e3"
+AAD_COMMIT = "cbe2e0cac6564dfbc6234882a73ca78020ac0d22"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Corpus:
         licence: as upstream states it.
         checksums: the SHA-256 list; paths in it start at the corpus' top folder.
         shelf: another folder below $SPEECHNLP_DATA where it may lie.
+        hidden: elements of its files that the checksums leave out: personal data that a copy need not have.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Corpus:
     licence: str
     checksums: Path
     shelf: str | None = None
+    hidden: tuple[str, ...] = ()
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -52,8 +55,10 @@ class Corpus:
         return read_list(self.checksums)
 
 
-def _corpus(name: str, url: str, archive: str, licence: str, shelf: str | None = None) -> Corpus:
-    return Corpus(name, url, archive, licence, Path(__file__).with_name(f"{name}.sha256"), shelf)
+def _corpus(
+    name: str, url: str, archive: str, licence: str, shelf: str | None = None, hidden: tuple[str, ...] = ()
+) -> Corpus:
+    return Corpus(name, url, archive, licence, Path(__file__).with_name(f"{name}.sha256"), shelf, hidden)
 
 
 CORPORA = {
@@ -83,6 +88,15 @@ CORPORA = {
             f"domain_adversarial_neural_network-{DANN_COMMIT}.tar.gz",
             "the repository BSD-style; none stated for the reviews behind the counts",
             "text/amazon_dann_svmlight",
+        ),
+        # the copy of another project: the official archive has no version to pin
+        _corpus(
+            "amazon-text",
+            f"https://github.com/bzantium/bert-AAD/archive/{AAD_COMMIT}.tar.gz",
+            f"bert-AAD-{AAD_COMMIT}.tar.gz",
+            "none stated",
+            "text/amazon_raw_xml",
+            ("unique_id", "reviewer", "reviewer_location"),
         ),
     )
 }
@@ -150,7 +164,7 @@ def _open_folder(corpus: Corpus, folder: Path, remedy: str) -> Path:
     if root is None:
         what = f"is not {corpus.name}: there is no {next(iter(expected))} in it or in a folder of it"
         raise InputError(Problem(what, file=folder, remedy=remedy))
-    check_files(root, expected, shown=root, remedy=remedy)
+    check_files(root, expected, shown=root, remedy=remedy, hidden=corpus.hidden)
     return root.resolve()
 
 
@@ -175,7 +189,7 @@ def _unpack(corpus: Corpus, archive: Path) -> Path:
         root = _top_folder(temporary, expected)
         if root is None:
             raise InputError(Problem(f"does not hold {corpus.name}", file=archive, remedy=remedy))
-        check_files(root, expected, shown=archive, remedy=remedy)
+        check_files(root, expected, shown=archive, remedy=remedy, hidden=corpus.hidden)
     return (unpacked / root.relative_to(temporary)).resolve()
 
 
@@ -216,7 +230,9 @@ def main() -> None:
     parser = corpus_parser(__doc__, out=False)
     parser.add_argument("corpus", nargs="*", help=f"of {', '.join(CORPORA)}; default all")
     arguments = parser.parse_args()
-    names = [name for name in arguments.corpus or CORPORA if name != "synthetic"]  # made, not fetched
+    names = [
+        name for name in arguments.corpus or CORPORA if name not in ("synthetic", "text")
+    ]  # made, or the user's own
     if unknown := [name for name in names if name not in CORPORA]:
         parser.error(f"unknown corpus {', '.join(unknown)}; known are {', '.join(CORPORA)}")
     run(lambda: [print(fetch(CORPORA[name], arguments.corpus_dir)) for name in names])

@@ -2,14 +2,15 @@
 
     python -m data_prep.made_reviews --out data/made_reviews
 
-Layout as for `amazon`. Some opinion words are used of everything, the others of one kind of product only; the same word
-may be praise here and blame there (a thriller may be *unpredictable*, a toaster had better not). Half of the reviews
-are positive. The same arguments give the same bytes. Numbers measured on made text say that a program works, not how
-well.
+Layout as for `amazon`, and the texts of all products in `train.jsonl` and `test.jsonl`. Some opinion words are used of
+everything, the others of one kind of product only; the same word may be praise here and blame there (a thriller may be
+*unpredictable*, a toaster had better not). Half of the reviews are positive. The same arguments give the same bytes.
+Numbers measured on made text say that a program works, not how well.
 """
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -153,7 +154,7 @@ def make_review(product: str, label: str, generator: random.Random) -> list[str]
 
 
 def prepare(out: Path, reviews: int = 400, seed: int = 0) -> dict[str, Path]:
-    """Write each product's splits, `reviews` in each.
+    """Write each product's splits, `reviews` in each, and the texts.
 
     Returns:
         Product -> its folder.
@@ -169,6 +170,7 @@ def prepare(out: Path, reviews: int = 400, seed: int = 0) -> dict[str, Path]:
     vocabulary = sorted(words | {word for group in COMMON.values() for word in group} | set(NEUTRAL))
     number = {word: index for index, word in enumerate(vocabulary)}
     summary = {f"{product}/{split}": {"reviews": reviews} for product in PRODUCTS for split in SPLITS}
+    texts: dict[str, list[str]] = {split: [] for split in SPLITS}
     with output_folder(out, "made_reviews", {"reviews": reviews, "seed": seed}, summary) as folder:
         for product in PRODUCTS:
             (folder / product).mkdir()
@@ -176,14 +178,21 @@ def prepare(out: Path, reviews: int = 400, seed: int = 0) -> dict[str, Path]:
                 generator = random.Random(f"{seed} {product} {split}")
                 labels = [LABELS[index % 2] for index in range(reviews)]
                 generator.shuffle(labels)
-                counted = [Counter(make_review(product, label, generator)) for label in labels]
+                made = [make_review(product, label, generator) for label in labels]
+                texts[split] += [_as_json(words, label, product) for words, label in zip(made, labels, strict=True)]
                 matrix = np.zeros((reviews, len(vocabulary)), np.float32)
-                for row, counts in enumerate(counted):
+                for row, counts in enumerate(map(Counter, made)):
                     matrix[row, [number[word] for word in counts]] = list(counts.values())
                 sparse.save_npz(folder / product / f"{split}.npz", sparse.csr_matrix(matrix))
                 write_text(folder / product / f"{split}.labels.txt", "".join(f"{label}\n" for label in labels))
+        for split in SPLITS:
+            write_text(folder / f"{split}.jsonl", "".join(texts[split]))
         write_text(folder / VOCABULARY, "".join(f"{word}\n" for word in vocabulary))
     return {product: Path(out) / product for product in PRODUCTS}
+
+
+def _as_json(words: list[str], label: str, product: str) -> str:
+    return json.dumps({"text": " ".join(words), "label": label, "domain": product}) + "\n"
 
 
 def main() -> None:

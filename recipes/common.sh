@@ -16,7 +16,7 @@
 #
 # Lines `name=default  # what it is` above the source line declare the options: lm_weight=1 is --lm-weight 1. A default
 # of true or false makes a switch: --fast, or --fast false. Every recipe also has the options declared below. A relative
-# --exp, --data or --*-dir starts from the caller's folder; a relative --conf from the recipe's folder, else from the
+# --exp, --data, --*-dir or --*-file starts from the caller's folder; a relative --conf from the recipe's folder, else from the
 # caller's.
 #
 # What run.sh finds set afterwards: $exp and $data, this run's own folders (absolute, <root>/<recipe>/<name>); $recipe,
@@ -146,7 +146,7 @@ _set_option() {
     die "--${1//_/-} is true or false, not '$value'"
   fi
   case $1 in
-    exp | data | *_dir) [[ $value == /* || -z $value ]] || value=$_caller/$value ;;
+    exp | data | *_dir | *_file) [[ $value == /* || -z $value ]] || value=$_caller/$value ;;
     conf) [[ -z $value || -e $_recipe_folder/$value || $value == /* ]] || value=$_caller/$value ;;
   esac
   printf -v "$1" '%s' "$value"

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from speechnlp_tl.commands.adapt import adapt
+from speechnlp_tl.commands.classify import classify
 from speechnlp_tl.commands.data import app as data
 from speechnlp_tl.commands.merge import merge
 from speechnlp_tl.commands.report import report
@@ -36,14 +37,14 @@ class Verbs(TyperGroup):
 
 app = typer.Typer(
     cls=Verbs,
-    help="Adapt speech models to a new speaker, language or domain.",
+    help="Adapt speech and text models to a new speaker, language or domain.",
     epilog="With --debug an error shows where in the program it came from.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(data, name="data", help="Kaldi data directories: validate, fix, split, import.")
-for verb in (train, adapt, merge, transcribe, score, report):
+for verb in (train, adapt, merge, transcribe, classify, score, report):
     app.command()(verb)
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from speechnlp_tl.core.state import TrainResult
+
+TEXT = "text-classification"
 
 
 def train(
@@ -15,24 +20,56 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     allow_pipes: Annotated[bool, typer.Option("--allow-pipes", help="Run commands that stand in wav.scp.")] = False,
 ) -> None:
-    """Train a recogniser; run it again after an interruption and it goes on where it stopped.
+    """Train a recogniser or a text classifier; run it again after an interruption and it goes on where it stopped.
 
-    The finished model is in OUT/model. Several GPUs: torchrun --nproc_per_node 4 -m speechnlp_tl.cli train ...
+    A config with `task: text-classification` makes a text classifier, one without a task a recogniser. The finished
+    model is in OUT/model. Several GPUs: torchrun --nproc_per_node 4 -m speechnlp_tl.cli train ...
     """
+    from speechnlp_tl.core.config import read_key
+    from speechnlp_tl.errors import InputError, Problem
+
+    task, line = read_key(config, "task")
+    if task == TEXT:
+        _train_text(config, out, set_ or [], quiet)
+    elif task is None:
+        _train_speech(config, out, set_ or [], quiet, allow_pipes)
+    else:
+        remedy = f"write 'task: {TEXT}', or leave it out for a recogniser"
+        raise InputError(Problem(f"there is no task '{task}'", config, line, remedy))
+
+
+def _train_speech(config: Path, out: Path, overrides: list[str], quiet: bool, allow_pipes: bool) -> None:
     from speechnlp_tl.speech.experiment import load_experiment
     from speechnlp_tl.speech.experiment import train as run
 
-    trained = run(load_experiment(config, set_ or ()), out, quiet, allow_pipes)
+    trained = run(load_experiment(config, overrides), out, quiet, allow_pipes)
     if not trained.main:
         return
-    if trained.result is None:
-        typer.echo(f"{trained.model_dir}: finished already")
-    else:
-        result = trained.result
-        typer.echo(
-            f"{trained.model_dir}: {result.steps} steps, {result.wall_s / 60:.1f} minutes, {result.peak_mb:.0f} MB"
-        )
+    _say_cost(trained.model_dir, trained.result)
     if trained.dev_wer is not None:
         decode = trained.recogniser.config.decode
         chosen = f"LM weight {decode.lm_scale:g}, insertion penalty {decode.insertion_penalty:g}, chosen there"
         typer.echo(f"WER {trained.dev_wer:.2f} % on the dev data ({chosen})")
+
+
+def _train_text(config: Path, out: Path, overrides: list[str], quiet: bool) -> None:
+    from speechnlp_tl.text.experiment import load_experiment
+    from speechnlp_tl.text.experiment import train as run
+
+    experiment = load_experiment(config, overrides)
+    trained = run(experiment, out, quiet, say=lambda note: typer.echo(f"note: {note}", err=True))
+    if not trained.main:
+        return
+    _say_cost(trained.model_dir, trained.result)
+    side = experiment.chosen_on
+    if trained.metrics:
+        accuracy, macro_f1 = (trained.metrics[f"{side}_{name}"] for name in ("accuracy", "macro_f1"))
+        what = f"documents of the {side}, which chose the weights ({experiment.selection})"
+        typer.echo(f"accuracy {accuracy:.2f} %, macro-F1 {macro_f1:.2f} % on validation {what}")
+
+
+def _say_cost(model_dir: Path, result: TrainResult | None) -> None:
+    if result is None:
+        typer.echo(f"{model_dir}: finished already")
+    else:
+        typer.echo(f"{model_dir}: {result.steps} steps, {result.wall_s / 60:.1f} minutes, {result.peak_mb:.0f} MB")

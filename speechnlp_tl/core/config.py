@@ -102,6 +102,16 @@ def load_config(path: str | Path, schema: type[ModelT], overrides: Sequence[str]
     return model
 
 
+def read_key(path: str | Path, key: str) -> tuple[Any, int | None]:
+    """A top-level value of a YAML file and its line, (None, None) where it is not there: to tell whose config it is.
+
+    Raises:
+        InputError: unreadable file or YAML.
+    """
+    data, lines, _ = _read(Path(path))
+    return data.get(key), lines.get((key,))
+
+
 def dump_config(model: BaseModel) -> str:
     """The resolved config as YAML that `load_config` reads back."""
     data = model.model_dump(mode="json")

@@ -74,6 +74,28 @@ def accuracy(
     )
 
 
+def macro_f1_interval(found: Accuracy, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of macro-F1 over items, in percent (Efron and Tibshirani 1993, ch. 13).
+
+    Drawing n items with replacement draws the counts of the confusion's cells from a multinomial. A label that a
+    resample has neither in the references nor in the predictions is left out of its mean.
+    """
+    rows, columns = found.confusion.nonzero()
+    shares = found.confusion[rows, columns] / found.n
+    drawn = np.random.default_rng(seed).multinomial(found.n, shares, size=resamples)
+    count = len(found.labels)
+    correct, together = np.zeros((resamples, count)), np.zeros((resamples, count))
+    for cell, (row, column) in enumerate(zip(rows, columns, strict=True)):
+        together[:, row] += drawn[:, cell]
+        together[:, column] += drawn[:, cell]
+        if row == column:
+            correct[:, row] += drawn[:, cell]
+    f1 = 200.0 * correct / np.maximum(together, 1)
+    means = f1.sum(1) / (together > 0).sum(1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def wilson_interval(correct: int, n: int, z: float = _NORMAL_975) -> tuple[float, float]:
     """Score interval of a proportion, in percent (E. B. Wilson 1927)."""
     share = correct / n

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from speechnlp_tl.atomic import write_text
 from speechnlp_tl.core.config import StrictModel, TrainConfig, dump_config, load_config
+from speechnlp_tl.core.experiment_folder import DIGEST, RESOLVED, check_same_data, is_claimed
 from speechnlp_tl.core.processes import Processes
 from speechnlp_tl.core.trainer import Trainer, TrainResult
 from speechnlp_tl.errors import InputError, Problem
@@ -32,11 +32,6 @@ from speechnlp_tl.speech.lexicon import Lexicon
 from speechnlp_tl.speech.ngram import NgramModel, estimate, read_arpa
 from speechnlp_tl.speech.pronunciation import complete
 from speechnlp_tl.speech.recogniser import DecodeConfig, HmmConfig, Recogniser, RecogniserConfig
-
-RESOLVED = "experiment.yaml"
-DIGEST = "data.sha256"
-COURSE_FREE = ("workers", "device", "log_every", "checkpoint_every", "checkpoint_minutes", "tensorboard")
-"""Training settings that do not change what comes out."""
 
 
 class DataConfig(StrictModel):
@@ -149,41 +144,8 @@ def train(config: AsrExperiment, out: str | Path, quiet: bool = False, allow_pip
     return Trained(recogniser, model_dir, result, wer, processes.main)
 
 
-def _course(config: StrictModel) -> dict[str, Any]:
-    """What decides the result; the rest may change when an experiment is continued."""
-    settings = config.model_dump(mode="json")
-    for name in COURSE_FREE:
-        settings.get("train", {}).pop(name, None)
-    return settings
-
-
 def parameter_count(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def is_claimed(out: Path, config: StrictModel) -> bool:
-    """Whether `out` is this experiment's folder already; if not, it is free.
-
-    Raises:
-        InputError: the folder holds files of something else, or of an experiment with another config.
-    """
-    resolved = dump_config(config)
-    saved = out / RESOLVED
-    if saved.is_file():
-        before = saved.read_text(encoding="utf-8")
-        if before != resolved and _course(load_config(saved, type(config))) != _course(config):
-            changed = sorted(set(resolved.splitlines()) ^ set(before.splitlines()))
-            remedy = "choose another --out, or restore the config: " + "; ".join(line.strip() for line in changed[:6])
-            raise InputError(Problem("holds an experiment with another config", saved, remedy=remedy))
-        return True
-    if out.exists() and (not out.is_dir() or any(not _is_beginning(path.name) for path in out.iterdir())):
-        raise InputError(Problem("holds something else", out, remedy="choose another --out"))
-    return False
-
-
-def _is_beginning(name: str) -> bool:
-    """Whether that file is what a run leaves that was killed before it had written its config."""
-    return name in (".done", DIGEST) or re.fullmatch(r"\..*\.tmp", name) is not None
 
 
 def data_digest(config: DataConfig) -> str:
@@ -196,14 +158,6 @@ def data_digest(config: DataConfig) -> str:
             if file.is_file():
                 digest.update(f"{file.name}\n".encode() + file.read_bytes())
     return digest.hexdigest()
-
-
-def check_same_data(out: Path, digest: str) -> None:
-    """Raise InputError when the experiment in `out` was begun with other data at the same paths."""
-    saved = out / DIGEST
-    if saved.is_file() and saved.read_text(encoding="utf-8").strip() != digest:
-        remedy = "choose another --out, or bring the old data back"
-        raise InputError(Problem("this experiment was begun with other data", saved, remedy=remedy))
 
 
 def read_data(config: DataConfig, allow_pipes: bool = False) -> tuple[list[Utterance], list[Utterance]]:

@@ -20,6 +20,7 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.accuracy import accuracy
 from speechnlp_tl.text.classifier import ClassifierOutput, DocumentClassifier, Inputs, predict
 from speechnlp_tl.text.features import Rows, checked_rows, take
+from speechnlp_tl.text.token_rows import TokenRows
 from speechnlp_tl.transfer.normalization import domains_of_rows
 
 UNLABELLED = -1
@@ -30,7 +31,7 @@ class Documents:
     """Documents of one domain."""
 
     rows: Rows
-    """(n, features), a numpy array or a scipy sparse matrix."""
+    """(n, features), a numpy array, a scipy sparse matrix or `TokenRows`."""
     labels: NDArray[np.int64] | None = None
     """(n,) numbers of the classes; None without labels."""
     domain: int = 0
@@ -162,7 +163,7 @@ class ClassificationTask(Task):
         found: dict[str, float] = {}
         for name, part in self.dev.items():
             labels = _labels(part)
-            probabilities = predict(model, part.rows)
+            probabilities = predict(model, part.rows, part.domain)
             result = accuracy([str(label) for label in labels], [str(best) for best in probabilities.argmax(1)])
             right = probabilities[np.arange(len(labels)), labels]
             found[f"{name}_accuracy"], found[f"{name}_macro_f1"] = result.accuracy, result.macro_f1
@@ -183,7 +184,7 @@ def _check(
     if batch_size < 2 or not 0 <= unlabelled_per_labelled < float("inf"):
         what = f"batch_size={batch_size}, unlabelled_per_labelled={unlabelled_per_labelled}"
         problems.append(f"a step needs at least two labelled documents and a share of 0 or more of others, not {what}")
-    width = len(model.input.weight)
+    width = model.inputs
     for part in [*labelled, *unlabelled, *dev.values()]:
         if part.rows.ndim != 2 or part.rows.shape[1] != width:
             what = f"{part.name}: rows are {part.rows.shape}, the model was made for {width} features"
@@ -228,6 +229,8 @@ def _labels(part: Documents) -> NDArray[np.int64]:
 def _stack(parts: list[Rows]) -> Rows:
     from scipy import sparse
 
+    if any(isinstance(part, TokenRows) for part in parts):
+        return TokenRows.joined(parts)
     return (
         sparse.vstack(parts, format="csr")
         if all(map(sparse.issparse, parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -18,9 +19,11 @@ from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.core.evaluation_mode import evaluating
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.text.features import Rows, SparseRows, take
+from speechnlp_tl.text.token_rows import TokenBatch
+from speechnlp_tl.transfer.normalization import domains_of_rows
 
-Inputs = SparseRows | Tensor
-"""B documents: sparse rows, or (B, features)."""
+Inputs = SparseRows | Tensor | TokenBatch
+"""B documents: sparse rows, (B, features), or tokens for a model that begins with a transformer."""
 
 
 class ClassifierConfig(StrictModel):
@@ -60,8 +63,8 @@ class SparseLinear(nn.Module):
         self.bias = nn.Parameter(like.bias.detach().clone())
 
     def forward(self, rows: Inputs) -> Tensor:
-        width = rows.width if isinstance(rows, SparseRows) else rows.shape[-1]
-        if width != len(self.weight):
+        width = rows.shape[-1] if isinstance(rows, Tensor) else rows.width
+        if width != len(self.weight) or isinstance(rows, TokenBatch):
             what = f"documents have {width} features, the model was made for {len(self.weight)}"
             raise InputError(Problem(what, remedy="make them with the vocabulary of the model"))
         if isinstance(rows, Tensor):
@@ -92,6 +95,9 @@ class DocumentClassifier(nn.Module):
         InputError: no features or less than two classes; in `forward`, other features.
     """
 
+    rows_at_once: int = 1024
+    """Documents that `predict` runs together."""
+
     def __init__(self, inputs: int, classes: int = 2, config: ClassifierConfig | None = None, seed: int = 0) -> None:
         if inputs < 1 or classes < 2:
             raise InputError(f"a classifier needs features and at least two classes, not {inputs} and {classes}")
@@ -106,6 +112,11 @@ class DocumentClassifier(nn.Module):
         self.norms = nn.ModuleList(norm(width) for width in config.hidden)
         self.activation = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}[config.activation]()
         self.dropout = nn.Dropout(config.dropout)
+
+    @property
+    def inputs(self) -> int:
+        """Features of a document."""
+        return len(self.input.weight)
 
     @property
     def classes(self) -> int:
@@ -126,16 +137,20 @@ class DocumentClassifier(nn.Module):
         return ClassifierOutput(sums, hidden)
 
 
-def predict(model: DocumentClassifier, rows: Rows, rows_at_once: int = 1024) -> NDArray[np.float32]:
-    """(n, classes) probabilities of (n, features) documents, in eval mode."""
-    found = [output.logits.softmax(-1) for output in _run(model, rows, rows_at_once)]
+def predict(model: DocumentClassifier, rows: Rows, domain: int | None = None) -> NDArray[np.float32]:
+    """(n, classes) probabilities of (n, features) documents, in eval mode.
+
+    Args:
+        domain: of the documents, for a model with AutoDIAL layers; None is the target's.
+    """
+    found = [output.logits.softmax(-1) for output in _run(model, rows, domain)]
     return _joined(found, model.classes)
 
 
 def hidden_activations(
-    model: DocumentClassifier, rows: Rows, layer: str, rows_at_once: int = 1024
+    model: DocumentClassifier, rows: Rows, layer: str, domain: int | None = None
 ) -> NDArray[np.float32]:
-    """(n, units) activations of a layer on (n, features) documents, in eval mode.
+    """(n, units) activations of a layer on (n, features) documents, in eval mode; `domain` as for `predict`.
 
     Raises:
         InputError: the model has no such layer.
@@ -143,16 +158,20 @@ def hidden_activations(
     if layer not in model.hidden_layers:
         remedy = f"it has: {', '.join(model.hidden_layers)}"
         raise InputError(Problem(f"the model has no hidden layer '{layer}'", remedy=remedy))
-    found = [output.hidden[layer] for output in _run(model, rows, rows_at_once)]
+    found = [output.hidden[layer] for output in _run(model, rows, domain)]
     return _joined(found, model.hidden_layers[layer])
 
 
 @torch.no_grad()
-def _run(model: DocumentClassifier, rows: Rows, rows_at_once: int) -> Iterator[ClassifierOutput]:
+def _run(model: DocumentClassifier, rows: Rows, domain: int | None) -> Iterator[ClassifierOutput]:
     device = model.output.weight.device
     with evaluating(model):
-        for begin in range(0, rows.shape[0], rows_at_once):
-            yield model(take(rows, slice(begin, begin + rows_at_once)).to(device))
+        for begin in range(0, rows.shape[0], model.rows_at_once):
+            batch = take(rows, slice(begin, begin + model.rows_at_once)).to(device)
+            told = nullcontext() if domain is None else domains_of_rows(model, torch.full((len(batch),), domain))
+            with told:
+                output = model(batch)
+            yield output
 
 
 def _joined(parts: Sequence[Tensor], width: int) -> NDArray[np.float32]:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.text.token_rows import TokenBatch, TokenRows
 
 Rows = Any
-"""(n, features): a numpy array or a scipy sparse matrix."""
+"""(n, features): a numpy array, a scipy sparse matrix, or `TokenRows` for a model that begins with a transformer."""
 Weighting = Literal["count", "binary", "log"]
 WEIGHTINGS: tuple[Weighting, ...] = ("count", "binary", "log")
 
@@ -61,13 +62,15 @@ class SparseRows:
 
 
 def checked_rows(rows: Rows, name: str = "rows") -> Rows:
-    """`rows` as a float32 CSR matrix or numpy array.
+    """`rows` as a float32 CSR matrix or numpy array; token rows as they are.
 
     Raises:
         InputError: not two-dimensional, or values that are not finite.
     """
     from scipy import sparse
 
+    if isinstance(rows, TokenRows):
+        return rows
     if sparse.issparse(rows):
         found = sparse.csr_matrix(rows, dtype=np.float32)
         values = found.data
@@ -81,11 +84,13 @@ def checked_rows(rows: Rows, name: str = "rows") -> Rows:
     return found
 
 
-def take(rows: Rows, numbers: Sequence[int] | NDArray[np.int64] | slice) -> SparseRows | Tensor:
-    """Some rows as a model takes them: `SparseRows`, or a (B, features) tensor of dense ones."""
+def take(rows: Rows, numbers: Sequence[int] | NDArray[np.int64] | slice) -> SparseRows | Tensor | TokenBatch:
+    """Some rows as a model takes them: `SparseRows`, a (B, features) tensor of dense ones, or a `TokenBatch`."""
     from scipy import sparse
 
     chosen = rows[numbers]
+    if isinstance(chosen, TokenRows):
+        return chosen.batch()
     return SparseRows.of(chosen) if sparse.issparse(chosen) else torch.from_numpy(np.ascontiguousarray(chosen))
 
 

@@ -22,7 +22,18 @@ HEAVY = (
     "torchaudio",
     "transformers",
 )
-VERBS = ("train", "adapt", "merge", "transcribe", "score", "report", "data", "data validate", "data import-tsv")
+VERBS = (
+    "train",
+    "adapt",
+    "merge",
+    "transcribe",
+    "classify",
+    "score",
+    "report",
+    "data",
+    "data validate",
+    "data import-tsv",
+)
 
 
 def modules_after(statements: str) -> set[str]:

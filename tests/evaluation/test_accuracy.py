@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechnlp_tl.evaluation.accuracy import accuracy, wilson_interval
+from speechnlp_tl.evaluation.accuracy import accuracy, macro_f1_interval, wilson_interval
 
 LABELS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abcd")), min_size=1, max_size=30)
 
@@ -50,3 +50,21 @@ def test_interval_is_over_groups_where_items_hang_together():
 def test_lists_that_do_not_match_are_refused(reference, predicted):
     with pytest.raises(ValueError, match="labels"):
         accuracy(reference, predicted)
+
+
+def test_the_interval_of_macro_f1_is_that_of_resampled_items():
+    generator = np.random.default_rng(0)
+    reference = generator.choice(["a", "b", "c"], 80, p=[0.6, 0.3, 0.1]).tolist()
+    predicted = [label if generator.random() < 0.7 else "a" for label in reference]
+    low, high = macro_f1_interval(accuracy(reference, predicted))
+    resampled = []
+    for _ in range(2000):
+        rows = generator.integers(0, 80, 80)
+        resampled.append(accuracy([reference[row] for row in rows], [predicted[row] for row in rows]).macro_f1)
+    expected_low, expected_high = np.quantile(resampled, [0.025, 0.975])
+    assert abs(low - expected_low) < 1.5
+    assert abs(high - expected_high) < 1.5
+
+
+def test_the_interval_of_a_perfect_macro_f1_is_a_point():
+    assert macro_f1_interval(accuracy(list("abab"), list("abab"))) == (100.0, 100.0)

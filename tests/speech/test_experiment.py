@@ -8,21 +8,19 @@ import pytest
 import torch
 
 from speechnlp_tl.core.config import TrainConfig, dump_config
+from speechnlp_tl.core.experiment_folder import DIGEST, check_same_data, is_claimed
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.evaluation.wer import score
 from speechnlp_tl.speech.asr_task import AsrTask, SpeechBatch
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.experiment import (
-    DIGEST,
     AsrExperiment,
     DataConfig,
     SecondPass,
     TuneConfig,
     build,
-    check_same_data,
     data_digest,
-    is_claimed,
     load_experiment,
     read_data,
     train,

@@ -64,7 +64,9 @@ def test_the_initial_weights_are_those_of_a_dense_layer_and_depend_on_the_seed_o
 def test_predictions_are_those_of_eval_mode_whatever_the_batches():
     model = DocumentClassifier(WIDTH, 4, ClassifierConfig(hidden=[8], norm="batch", dropout=0.5)).train()
     rows = documents(50)
-    at_once, in_parts = predict(model, rows), predict(model, rows, rows_at_once=7)
+    at_once = predict(model, rows)
+    model.rows_at_once = 7
+    in_parts = predict(model, rows)
     assert model.training
     np.testing.assert_allclose(at_once, in_parts, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(at_once.sum(1), 1, rtol=1e-5)

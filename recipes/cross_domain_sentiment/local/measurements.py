@@ -43,10 +43,11 @@ def read_cells(config: RecipeConfig, runs: Path, data: Path) -> dict[str, dict[P
     Raises:
         InputError: a run is missing.
     """
-    labels = {name: read_prepared(data / name, features=None)["test"].labels for name in config.domains}
+    domains = config.domains_in(data)
+    labels = {name: read_prepared(data / name, features=None)["test"].labels for name in domains}
     cells: dict[str, dict[PairName, Cell]] = {}
     for system in config.systems:
-        for source, target in permutations(config.domains, 2):
+        for source, target in permutations(domains, 2):
             seeds = range(seeds_of(config, system))
             found = [read_run(RunName(system, source, target, seed).file(runs)) for seed in seeds]
             correct = np.stack([run["predictions"] == labels[target] for run in found])

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pairs import Features, Pair, held_out
 from run_record import Outcome
 from settings import RecipeConfig, SystemConfig
 
-from speechnlp_tl.core.task import Term
 from speechnlp_tl.core.trainer import Trainer
 from speechnlp_tl.evaluation.domain_distance import ProxyADistance, proxy_a_distance
 from speechnlp_tl.text.classification import ClassificationTask, Documents
 from speechnlp_tl.text.classifier import DocumentClassifier, hidden_activations, predict
-from speechnlp_tl.transfer.adversarial import DANN, DomainConfusion
-from speechnlp_tl.transfer.discrepancy import CORAL, MMD, JointMMD
+from speechnlp_tl.transfer.domain_methods import DomainMethod, domain_terms
 from speechnlp_tl.transfer.normalization import adapt_batch_norm
 
 
@@ -34,7 +30,8 @@ def run_network(system: SystemConfig, config: RecipeConfig, pair: Pair, source: 
 
     shape = config.classifier.model_copy(update={"norm": system.norm})
     model = DocumentClassifier(documents.rows.shape[1], 2, shape, seed)
-    terms = make_terms(system, model, seed)
+    methods = [] if system.method == "none" else [DomainMethod(name=system.method, weight=_weight(system))]
+    terms = domain_terms(methods, model.hidden_layers, seed)
     task = ClassificationTask(
         model,
         [train],
@@ -53,23 +50,8 @@ def run_network(system: SystemConfig, config: RecipeConfig, pair: Pair, source: 
     return Outcome(predictions, "source validation", result.best, distance)
 
 
-def make_terms(system: SystemConfig, model: DocumentClassifier, seed: int) -> Sequence[Term]:
-    """The terms of a method, on the last hidden layer where there is a choice."""
-    layers = list(model.hidden_layers)
-    last, width, weight = layers[-1], model.hidden_layers[layers[-1]], system.weight
-    if system.method == "dann":
-        return [DANN(last, width, weight=weight, seed=seed)]
-    if system.method == "confusion":
-        return [DomainConfusion(last, width, weight=weight, seed=seed)]
-    if system.method == "mmd":  # one kernel: DaNN and DDC
-        return [MMD(last, weight, multiples=(1.0,))]
-    if system.method == "mkmmd":  # five kernels, every layer: DAN
-        return [MMD([*layers, "logits"], weight)]
-    if system.method == "jmmd":
-        return [JointMMD([last, "posteriors"], weight)]
-    if system.method == "coral":
-        return [CORAL(last, weight)]
-    return []
+def _weight(system: SystemConfig) -> float | None:
+    return None if system.method == "adabn" else system.weight
 
 
 def _of_target(task: ClassificationTask, model: DocumentClassifier, begin: int, count: int) -> DocumentClassifier:

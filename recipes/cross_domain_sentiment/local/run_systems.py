@@ -36,7 +36,7 @@ def main() -> None:
 
 def _work(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.conf, RecipeConfig)
-    pairs = list(combinations(config.domains, 2))
+    pairs = list(combinations(config.domains_in(arguments.data), 2))
     jobs = max(1, min(arguments.jobs, len(pairs)))
     # of each process; what it is not told takes all cores
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))

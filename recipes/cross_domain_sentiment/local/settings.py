@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -97,7 +98,7 @@ class SystemConfig(StrictModel):
 class RecipeConfig(StrictModel):
     """conf/*.yaml."""
 
-    domains: list[str] = Field(min_length=2)
+    domains: list[str] | None = Field(None, min_length=2, description="not given: all that were prepared")
     seeds: PositiveInt = Field(5, description="of the networks")
     linear_seeds: PositiveInt = Field(1, description="of the others: each holds out other source documents")
     held_out: float = Field(0.1, gt=0, lt=1, description="share of the labelled documents to choose on")
@@ -113,11 +114,15 @@ class RecipeConfig(StrictModel):
     def systems(self) -> dict[str, SystemConfig]:
         return self.source | self.transfer
 
+    def domains_in(self, data: Path) -> list[str]:
+        """The domains to pair, of those prepared in `data`."""
+        return self.domains or sorted(path.parent.name for path in data.glob("*/train.npz"))
+
     @model_validator(mode="after")
     def _distinct(self) -> RecipeConfig:
         twice = set(self.source) & set(self.transfer)
         if twice:
             raise ValueError(f"systems named twice: {', '.join(sorted(twice))}")
-        if len(set(self.domains)) < len(self.domains):
+        if self.domains is not None and len(set(self.domains)) < len(self.domains):
             raise ValueError("a domain is named twice")
         return self

@@ -1,0 +1,245 @@
+"""Train a text classifier from one YAML file: documents, features, a domain adaptation method, model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, Field, NonNegativeFloat, model_validator
+
+from speechnlp_tl.atomic import write_text
+from speechnlp_tl.core.config import StrictModel, TrainConfig, dump_config, load_config
+from speechnlp_tl.core.experiment_folder import DIGEST, RESOLVED, check_same_data, is_claimed
+from speechnlp_tl.core.processes import Processes
+from speechnlp_tl.core.trainer import Trainer, TrainResult
+from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.evaluation.environment import environment
+from speechnlp_tl.text.classification import ClassificationTask, Documents
+from speechnlp_tl.text.classifier import ClassifierConfig, DocumentClassifier
+from speechnlp_tl.text.document_file import Document
+from speechnlp_tl.text.document_model import (
+    DocumentModel,
+    DocumentModelConfig,
+    FeatureConfig,
+    Features,
+    feature_rows,
+    make_classifier,
+)
+from speechnlp_tl.text.experiment_data import Selection, TextCorpus, TextDataConfig, data_digest, domain_of, read_corpus
+from speechnlp_tl.text.ngrams import NgramConfig, NgramFeatures
+from speechnlp_tl.text.transformer_encoder import TransformerEncoder
+from speechnlp_tl.transfer.domain_methods import (
+    NEED_BATCH_NORM,
+    DomainMethod,
+    domain_terms,
+    method_problems,
+    read_methods,
+)
+from speechnlp_tl.transfer.normalization import adapt_batch_norm
+
+SOURCE, TARGET = 0, 1
+"""Numbers of the domains in the training: all source domains are one, and all target domains."""
+ADAPT_AT_ONCE = 512
+
+
+class TextExperiment(StrictModel):
+    """The schema of a training config with `task: text-classification`."""
+
+    task: Literal["text-classification"]
+    data: TextDataConfig
+    features: FeatureConfig = NgramConfig()
+    classifier: ClassifierConfig = ClassifierConfig()
+    method: Annotated[list[DomainMethod], BeforeValidator(read_methods)] = Field(default_factory=list)
+    """`none`, a name, names joined by + or a list: see `speechnlp_tl.transfer.domain_methods`."""
+    selection: Selection = "source validation"
+    """What chooses the weights; `oracle` looks at target labels."""
+    batch_size: int = Field(64, ge=2, description="labelled documents of one step")
+    unlabelled_per_labelled: NonNegativeFloat = Field(1.0, description="target documents of one step, for the terms")
+    train: TrainConfig
+
+    @property
+    def chosen_on(self) -> str:
+        """Side whose validation chooses the weights."""
+        return "target" if self.selection == "oracle" else "source"
+
+    @model_validator(mode="after")
+    def _fits(self) -> TextExperiment:
+        problems = method_problems(self.method)
+        names = [method.name for method in self.method]
+        if self.method and not self.data.target:
+            problems.append(f"method {'+'.join(names)} adapts to a target: name its domains under data.target")
+        if self.selection == "oracle" and not self.data.target:
+            problems.append("selection: oracle needs data.target")
+        problems += [
+            f"{name} works on batch normalisation: set classifier.norm to batch"
+            for name in names
+            if name in NEED_BATCH_NORM and self.classifier.norm != "batch"
+        ]
+        metric = self.train.metric
+        if metric is not None and not metric.startswith(f"{self.chosen_on}_"):
+            wanted = f"{self.chosen_on}_accuracy, {self.chosen_on}_macro_f1 or {self.chosen_on}_loss"
+            problems.append(f"selection: {self.selection} chooses by {wanted}, not by '{metric}'")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+@dataclass
+class Trained:
+    """What a training run left behind."""
+
+    model_dir: Path
+    result: TrainResult | None
+    """None where it had finished before."""
+    metrics: dict[str, float]
+    """Of the validation documents; empty without any."""
+    main: bool = True
+    """Whether this process is the one of several that writes files and reports."""
+
+
+def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> TextExperiment:
+    return load_config(path, TextExperiment, overrides)
+
+
+def train(
+    config: TextExperiment, out: str | Path, quiet: bool = False, say: Callable[[str], None] | None = None
+) -> Trained:
+    """Train and save a text classifier; running it again continues where it stopped.
+
+    Nothing is written before data and config have proved usable.
+
+    Args:
+        config: the experiment.
+        out: experiment folder: resolved config, checkpoints, metrics, and the finished model in `model/`.
+        quiet: no progress bar.
+        say: told, before training, what is used of the data and what is not.
+
+    Raises:
+        InputError: unusable data or config, or an `out` that holds another experiment.
+    """
+    out = Path(out)
+    processes = Processes(config.train.device)
+    known, digest = is_claimed(out, config), data_digest(config.data)
+    if known:
+        check_same_data(out, digest)
+    if (out / "model" / "config.yaml").is_file():
+        return Trained(out / "model", None, _saved_metrics(out), processes.main)
+    corpus = read_corpus(config.data, config.selection, config.train.seed)
+    if say is not None and processes.main:
+        for note in corpus.notes:
+            say(note)
+    features = _features(config, corpus)
+    if isinstance(features, TransformerEncoder):
+        features.to(processes.device)
+    parts = DocumentModelConfig(
+        features=config.features,
+        classifier=config.classifier,
+        autodial=any(method.name == "autodial" for method in config.method),
+    )
+    classifier = make_classifier(features, parts, len(corpus.labels), config.train.seed)
+    model = DocumentModel(parts, features, classifier, corpus.labels)
+    terms = domain_terms(config.method, classifier.hidden_layers, config.train.seed, target=TARGET)
+    target = _documents(model, corpus.unlabelled, TARGET, "target") if config.method else None
+    task = _task(config, model, corpus, [target] if target is not None and terms else [])
+    processes.wait()  # every process must have looked into the folder before one writes there
+    if processes.main and not known:
+        write_text(out / DIGEST, digest + "\n")
+        write_text(out / RESOLVED, dump_config(config))
+    settings = _choosing(config, bool(corpus.dev))
+    result = Trainer(task, settings, out, terms, quiet=quiet).fit()
+    metrics: dict[str, float] = {}
+    if processes.main:
+        metrics = task.evaluate(classifier)
+        if any(method.name == "adabn" for method in config.method):
+            assert target is not None
+            model.classifier = with_target_statistics(classifier, target)
+        _write_record(out, result, metrics, config)
+        model.save(out / "model", _about(config, corpus, metrics))
+    processes.wait()
+    return Trained(out / "model", result, metrics, processes.main)
+
+
+def with_target_statistics(classifier: DocumentClassifier, target: Documents) -> DocumentClassifier:
+    """A copy whose batch normalisations hold the statistics of the target's documents (AdaBN)."""
+    from speechnlp_tl.text.features import checked_rows, take
+
+    device, rows = classifier.output.weight.device, checked_rows(target.rows, target.name)
+    at_once = min(ADAPT_AT_ONCE, classifier.rows_at_once)
+    batches = [take(rows, slice(first, first + at_once)).to(device) for first in range(0, len(target), at_once)]
+    adapted = adapt_batch_norm(lambda model, batch: model(batch), classifier, batches)
+    assert isinstance(adapted, DocumentClassifier)
+    return adapted
+
+
+def _features(config: TextExperiment, corpus: TextCorpus) -> Features:
+    if isinstance(config.features, NgramConfig):
+        return NgramFeatures.fit(
+            [document.text for document in [*corpus.labelled, *corpus.unlabelled]], config.features
+        )
+    return TransformerEncoder.pretrained(config.features)
+
+
+def _documents(model: DocumentModel, documents: Sequence[Document], domain: int, name: str) -> Documents:
+    rows = feature_rows(model.features, model.classifier, [document.text for document in documents])
+    labels = None
+    if all(document.label is not None for document in documents):
+        labels = np.array([model.labels.index(document.label or "") for document in documents], dtype=np.int64)
+    return Documents(rows, labels, domain, name)
+
+
+def _task(
+    config: TextExperiment, model: DocumentModel, corpus: TextCorpus, unlabelled: list[Documents]
+) -> ClassificationTask:
+    dev = {}
+    if corpus.dev:
+        side = TARGET if config.selection == "oracle" else SOURCE
+        dev[config.chosen_on] = _documents(model, corpus.dev, side, "validation")
+    return ClassificationTask(
+        model.classifier,
+        [_documents(model, corpus.labelled, SOURCE, "source")],
+        unlabelled,
+        dev,
+        batch_size=config.batch_size,
+        unlabelled_per_labelled=config.unlabelled_per_labelled,
+        seed=config.train.seed,
+    )
+
+
+def _choosing(config: TextExperiment, dev: bool) -> TrainConfig:
+    """The training settings with the metric of the selection rule; without validation the last weights are kept."""
+    if not dev:
+        return config.train.model_copy(update={"metric": None, "patience": None})
+    metric = config.train.metric or f"{config.chosen_on}_accuracy"
+    return config.train.model_copy(update={"metric": metric, "mode": "min" if metric.endswith("_loss") else "max"})
+
+
+def _write_record(out: Path, result: TrainResult, metrics: dict[str, float], config: TextExperiment) -> None:
+    facts = {"steps": result.steps, "wall_s": result.wall_s, "peak_mb": result.peak_mb, "skipped": result.skipped}
+    write_text(out / "run.json", json.dumps(facts))
+    write_text(out / "environment.json", json.dumps(environment(), indent=2))
+    write_text(out / "dev.json", json.dumps({"selection": config.selection, "metrics": metrics}))
+
+
+def _saved_metrics(out: Path) -> dict[str, float]:
+    path = out / "dev.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["metrics"] if path.is_file() else {}
+        return {str(name): float(value) for name, value in found.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(Problem("is damaged", path, remedy="remove it; the model itself is finished")) from error
+
+
+def _about(config: TextExperiment, corpus: TextCorpus, metrics: dict[str, float]) -> str:
+    """What the model card says of the training."""
+    source = ", ".join(dict.fromkeys(map(domain_of, corpus.labelled)))
+    text = f"Trained on {len(corpus.labelled)} labelled documents ({source})"
+    if config.method:
+        names = " + ".join(method.name for method in config.method)
+        text += f", adapted to {len(corpus.unlabelled)} without labels ({', '.join(config.data.target)}) by {names}"
+    accuracy = metrics.get(f"{config.chosen_on}_accuracy")
+    chosen = "no validation" if accuracy is None else f"{accuracy:.1f} % right there"
+    return f"{text}. Weights chosen by {config.selection} ({chosen}), seed {config.train.seed}."
