@@ -23,7 +23,7 @@ from speechnlp_tl.core.task import Term
 from speechnlp_tl.core.trainer import Trainer, TrainResult
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.speech.acoustic_model import AcousticModel
-from speechnlp_tl.speech.adaptation_method import ADAPTERS, AUTO, STATISTICS, Method, parse_method
+from speechnlp_tl.speech.adaptation_method import ADAPTERS, AUTO, Method, parse_method
 from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.data_dir import Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset
@@ -209,6 +209,8 @@ def _adapt_to_audio(
     _keep_prior(recogniser.model, adapted.model)
     terms += _terms(method, config, adapted.model, recogniser.model, None)
     result = _train(task, config, phases, terms, recogniser, report, directory)
+    if method.statistics:
+        adapted, _ = adapt_statistics(adapted, utterances, config.domain.source_seconds, allow_pipes)
     return Adapted(adapted, method, config, len(utterances), seconds, adapter, report, result)
 
 

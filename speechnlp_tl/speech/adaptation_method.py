@@ -2,8 +2,9 @@
 
 finetune | layers | lhuc | lin | lora      what is trained: all weights, some layers, or an adapter's few parameters
 kld | l2sp | ewc                           stay close to the source's outputs or parameters
-dann | mmd | mkmmd | coral                 no transcripts: make the speaker's features look like the source's
-adabn                                      no transcripts, nothing trained: the speaker's batch statistics
+dann | mmd | mkmmd | coral                 no transcripts: make the target's features look like the source's
+adabn                                      no transcripts, nothing trained: the target's batch statistics; behind one
+                                           of the four above, of the model that they trained
 """
 
 from __future__ import annotations
@@ -28,20 +29,23 @@ class Method:
     """A parsed method name."""
 
     trained: str
-    """One of `TRAINED`, or `STATISTICS`, which trains nothing."""
+    """One of `TRAINED`; "" for `adabn` alone."""
     held_back: tuple[str, ...] = ()
     domain: str | None = None
     """One of `DOMAIN`."""
+    statistics: bool = False
+    """Whether batch normalisation gets the target's statistics in the end."""
 
     @property
     def name(self) -> str:
-        others = (*((self.domain,) if self.domain else ()), *self.held_back)
-        return "+".join(others if self.trained == "finetune" and others else (self.trained, *others))
+        others = [self.domain, *self.held_back, STATISTICS if self.statistics else None]
+        named = [part for part in others if part]
+        return "+".join(named if named and self.trained in ("", "finetune") else [self.trained, *named])
 
     @property
     def needs_transcripts(self) -> bool:
         """False: the method learns from audio alone, and transcripts are not looked at."""
-        return self.domain is None and self.trained != STATISTICS
+        return self.domain is None and not self.statistics
 
     @property
     def needs_source_speech(self) -> str | None:
@@ -64,7 +68,7 @@ def parse_method(name: str) -> Method:
             near = difflib.get_close_matches(part, [*PARTS, "auto"], n=1)
             known = f"did you mean '{near[0]}'?" if near else f"known are auto, {', '.join(PARTS)}"
             problems.append(Problem(f"there is no adaptation method '{part}'", remedy=known))
-    for kinds in ((*TRAINED, STATISTICS), DOMAIN):
+    for kinds in (TRAINED, DOMAIN):
         named = [part for part in dict.fromkeys(parts) if part in kinds]
         if len(named) > 1:
             problems.append(Problem(f"{' and '.join(named)} cannot be combined", remedy="name one of them"))
@@ -73,9 +77,9 @@ def parse_method(name: str) -> Method:
     problems += _contradictions(parts)
     if problems:
         raise InputError(problems)
-    trained = next((part for part in parts if part in (*TRAINED, STATISTICS)), "finetune")
     domain = next((part for part in parts if part in DOMAIN), None)
-    return Method(trained, tuple(part for part in parts if part in HELD_BACK), domain)
+    trained = next((part for part in parts if part in TRAINED), "" if parts == [STATISTICS] else "finetune")
+    return Method(trained, tuple(part for part in parts if part in HELD_BACK), domain, STATISTICS in parts)
 
 
 def _contradictions(parts: list[str]) -> list[Problem]:
@@ -87,9 +91,13 @@ def _contradictions(parts: list[str]) -> list[Problem]:
     if "ewc" in parts and adapters:
         what = f"ewc holds back the source's own parameters, which {adapters[0]} never changes"
         problems.append(Problem(what, remedy="take kld or l2sp with an adapter"))
-    if STATISTICS in parts and (held_back or domains):
-        what = f"adabn trains nothing, so {' and '.join([*held_back, *domains])} would have nothing to act on"
-        problems.append(Problem(what, remedy="take adabn alone, or adapt its result once more"))
+    trained = [part for part in parts if part in (*TRAINED, *HELD_BACK)]
+    if STATISTICS in parts and trained and not domains:
+        what = f"adabn looks at audio alone and {' and '.join(trained)} at transcripts"
+        problems.append(Problem(what, remedy="take adabn alone, and adapt its result once more"))
+    if STATISTICS in parts and adapters and domains:
+        what = f"adabn changes the source's statistics, which an adapter such as {adapters[0]} leaves as they are"
+        problems.append(Problem(what, remedy=f"leave adabn or {adapters[0]} out"))
     if domains and {"kld", "ewc"} & set(held_back):
         what = f"{domains[0]} trains on source speech, which holds the model to its task by itself"
         problems.append(Problem(what, remedy=f"leave kld and ewc out, or take {domains[0]}+l2sp"))

@@ -20,7 +20,7 @@ from speechnlp_tl.core.tracking import METRICS
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.summary import summarise
 from speechnlp_tl.speech.adaptation import AdaptConfig, Adapted, adapt
-from speechnlp_tl.speech.adaptation_method import STATISTICS, parse_method
+from speechnlp_tl.speech.adaptation_method import parse_method
 from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.audio_check import check_audio
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
@@ -128,7 +128,7 @@ class AdaptationRun:
             return
         if self.dropped:
             name = parse_method(self.config.method).name
-            yield f"{self.dropped} transcripts of the adaptation speech are not looked at: {name} learns from audio alone"
+            yield f"{self.dropped} transcripts in the data are not looked at: {name} learns from audio alone"
         fisher = None
         if "ewc" in parse_method(self.config.method).held_back and self.old is not None:
             fisher = source_fisher(self.source, self.old[1], self.config.seed, self.allow_pipes)
@@ -262,7 +262,7 @@ def _tell_trial(trial: Trial) -> str:
 
 def _describe(adapted: Adapted) -> Iterator[str]:
     settings = adapted.settings
-    if adapted.method.trained == STATISTICS:
+    if not adapted.method.trained:
         yield (
             f"adapted with adabn on {adapted.utterances} utterances, {adapted.seconds:.1f} s of speech; the source's "
             f"statistics count for {settings.domain.source_seconds:g} s"

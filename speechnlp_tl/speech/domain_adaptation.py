@@ -23,7 +23,7 @@ from speechnlp_tl.speech.data_dir import Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.recogniser import Recogniser
 from speechnlp_tl.transfer.adversarial import DANN
-from speechnlp_tl.transfer.discrepancy import CORAL, MMD
+from speechnlp_tl.transfer.discrepancy import CORAL, MMD, MULTIPLES
 from speechnlp_tl.transfer.normalization import adapt_batch_norm
 
 WEIGHTS = {"dann": 0.3, "mmd": 3.0, "mkmmd": 1.0, "coral": 100.0}
@@ -69,8 +69,8 @@ def domain_terms(method: str, config: DomainConfig, model: AcousticModel, seed: 
         return [DANN(layers[0], model.encoder.config.width, weight=weight, seed=seed)]
     if method == "coral":
         return [CORAL(layers, weight, max_units=config.max_units, seed=seed)]
-    kernels = {"multiples": (1.0,)} if method == "mmd" else {}
-    return [MMD(layers, weight, max_units=config.max_units, seed=seed, **kernels)]
+    multiples = (1.0,) if method == "mmd" else MULTIPLES
+    return [MMD(layers, weight, multiples, max_units=config.max_units, seed=seed)]
 
 
 def default_layers(method: str, known: Sequence[str]) -> list[str]:

@@ -61,8 +61,8 @@ def adapt_batch_norm(
         source_units: N, in units (rows or positions) as the layers are fed them; 0 is the target alone.
 
     Raises:
-        InputError: a negative number of units, no batch normalisation with running statistics, no batches, fewer than two units, or values that
-            are not finite.
+        InputError: a negative number of units, no batch normalisation with running statistics, no batches, fewer than
+            two units, or values that are not finite.
     """
     if source_units < 0:
         raise InputError(f"adaptation by batch normalisation needs source_units >= 0, not {source_units}")
