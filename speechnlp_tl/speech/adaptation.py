@@ -350,6 +350,8 @@ def _train_config(config: AdaptConfig, phase: int, phases: int) -> TrainConfig:
         warmup=0.1,
         clip_norm=1.0 if config.optimizer == "sgd" else 5.0,
         evaluate_every=None,
+        # source speech is trained on once more beside the target: the average stays near what was good already
+        average=0.95 if parse_method(config.method).domain else None,
         checkpoint_minutes=1.0,
         log_every=10,
         tensorboard=False,

@@ -26,7 +26,8 @@ from speechnlp_tl.transfer.adversarial import DANN
 from speechnlp_tl.transfer.discrepancy import CORAL, MMD, MULTIPLES
 from speechnlp_tl.transfer.normalization import adapt_batch_norm
 
-WEIGHTS = {"dann": 0.3, "mmd": 3.0, "mkmmd": 1.0, "coral": 100.0}
+WEIGHTS = {"dann": 1.0, "mmd": 30.0, "mkmmd": 30.0, "coral": 100.0}
+"""Of the terms, beside a task loss of one unit a frame; chosen on FSDD's adaptation pools."""
 BATCH_SECONDS = 60.0
 
 
