@@ -15,7 +15,8 @@ def adapt(
     method: Annotated[
         str | None,
         typer.Option(
-            help="auto (default), or finetune, layers, lhuc, lin or lora, joined by + with any of kld, l2sp, ewc."
+            help="auto (default), or finetune, layers, lhuc, lin or lora, joined by + with any of kld, l2sp, ewc; "
+            "without transcripts adabn, dann, mmd, mkmmd or coral."
         ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of adaptation settings.")] = None,
@@ -26,7 +27,10 @@ def adapt(
     ] = False,
     test_data: Annotated[Path | None, typer.Option(help="Measure the error here before and after.")] = None,
     source_data: Annotated[
-        Path | None, typer.Option(help="Speech of the old speakers: measure forgetting, and importance for ewc.")
+        Path | None,
+        typer.Option(
+            help="Speech of the old speakers: measure forgetting; ewc, dann, mmd, mkmmd, coral learn from it."
+        ),
     ] = None,
     resample: Annotated[bool, typer.Option("--resample", help="Convert audio of other sampling rates.")] = False,
     allow_pipes: Annotated[bool, typer.Option("--allow-pipes", help="Run commands that stand in wav.scp.")] = False,

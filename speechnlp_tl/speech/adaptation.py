@@ -1,18 +1,13 @@
 """Adapt a recogniser to a little speech: method names in, an adapted model or an adapter out.
 
-A method is what is trained, joined by `+` to what holds it back:
-
-    finetune | layers | lhuc | lin | lora      all weights, some layers, or an adapter's few parameters
-    kld | l2sp | ewc                           stay close to the source's outputs or parameters
-
-so `kld` is fine-tuning with KLD, `layers+kld` and `lora+l2sp+kld` are what they say. `auto` is the default that needs
-no tuning: `kld`, whose strength follows the amount of speech.
+A method is what is trained, joined by `+` to what holds it back; `adaptation_method` has the names. So `kld` is
+fine-tuning with KLD, `layers+kld` and `lora+l2sp+kld` are what they say. `auto` is the default that needs no tuning:
+`kld`, whose strength follows the amount of speech. `adabn`, `dann`, `mmd`, `mkmmd` and `coral` look at audio alone.
 """
 
 from __future__ import annotations
 
 import copy
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,9 +23,12 @@ from speechnlp_tl.core.task import Term
 from speechnlp_tl.core.trainer import Trainer, TrainResult
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.speech.acoustic_model import AcousticModel
+from speechnlp_tl.speech.adaptation_method import ADAPTERS, AUTO, Method, parse_method
 from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.data_dir import Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset
+from speechnlp_tl.speech.domain_adaptation import DomainConfig, adapt_statistics, domain_terms
+from speechnlp_tl.speech.domain_task import DomainAsrTask
 from speechnlp_tl.speech.features import AugmentConfig
 from speechnlp_tl.speech.lexicon import Pronunciation
 from speechnlp_tl.speech.pronunciation import complete
@@ -41,13 +39,10 @@ from speechnlp_tl.transfer.conservative import EWC, KLD, L2SP
 from speechnlp_tl.transfer.layer_plans import LayerPlan, Phase, apply_plan, enter_phase
 from speechnlp_tl.transfer.layers import TransferReport
 
-TRAINED = ("finetune", "layers", "lhuc", "lin", "lora")
-HELD_BACK = ("kld", "l2sp", "ewc")
-ADAPTERS = ("lhuc", "lin", "lora")
-AUTO = "kld"
-"""What `auto` stands for."""
 RATES = {"sgd": 3e-2, "adamw": 5e-4, "lhuc": 2e-2, "lin": 2e-3, "lora": 2e-3}
 """Learning rates by optimiser where weights of the source are trained, and of the adapters."""
+DOMAIN_RATE, DOMAIN_STEPS = 1e-4, 60
+"""Of methods that learn from audio alone, where weights of the source are trained."""
 
 
 class LayersConfig(StrictModel):
@@ -72,6 +67,7 @@ class AdaptConfig(StrictModel):
     l2sp: float | None = Field(None, ge=0)
     ewc: float | None = Field(None, ge=0)
     layers: LayersConfig = LayersConfig()
+    domain: DomainConfig = DomainConfig()
     lora_rank: PositiveInt = 4
     unsupervised: bool = Field(False, description="learn from the model's own hypotheses instead of transcripts")
     confidence: float = Field(0.5, ge=0, le=1, description="least confidence of a hypothesis to learn from")
@@ -82,19 +78,6 @@ class AdaptConfig(StrictModel):
     @property
     def method_parts(self) -> list[str]:
         return self.method.split("+")
-
-
-@dataclass(frozen=True)
-class Method:
-    """A parsed method name."""
-
-    trained: str
-    held_back: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        parts = self.held_back if self.trained == "finetune" and self.held_back else (self.trained, *self.held_back)
-        return "+".join(parts)
 
 
 @dataclass
@@ -116,42 +99,20 @@ class Adapted:
     """Words that the lexicon lacks, as espeak-ng says them. Learned from, but not recognised."""
 
 
-def parse_method(name: str) -> Method:
-    """Read a method name such as `layers+kld`.
-
-    Raises:
-        InputError: an unknown part (with the nearest known one), or two ways of training at once.
-    """
-    parts = (AUTO if name == "auto" else name).split("+")
-    problems = []
-    for part in parts:
-        if part not in (*TRAINED, *HELD_BACK):
-            near = difflib.get_close_matches(part, [*TRAINED, *HELD_BACK, "auto"], n=1)
-            known = f"did you mean '{near[0]}'?" if near else f"known are auto, {', '.join((*TRAINED, *HELD_BACK))}"
-            problems.append(Problem(f"there is no adaptation method '{part}'", remedy=known))
-    trained = [part for part in parts if part in TRAINED]
-    if len(trained) > 1:
-        problems.append(Problem(f"{' and '.join(trained)} cannot be combined", remedy="name one of them"))
-    if len(set(parts)) < len(parts):
-        problems.append(Problem(f"a part of '{name}' is named twice", remedy="name it once"))
-    if "ewc" in parts and any(part in ADAPTERS for part in trained):
-        what = f"ewc holds back the source's own parameters, which {trained[0]} never changes"
-        problems.append(Problem(what, remedy="take kld or l2sp with an adapter"))
-    if problems:
-        raise InputError(problems)
-    return Method(trained[0] if trained else "finetune", tuple(part for part in parts if part in HELD_BACK))
-
-
 def fill_defaults(config: AdaptConfig, seconds: float) -> AdaptConfig:
     """Choose what the user left open from the amount of speech; `auto` becomes the name of a method."""
     if config.method == "auto":
         config = config.model_copy(update={"method": AUTO})
     method = parse_method(config.method)
-    optimizer = config.optimizer or _optimizer(method, config.layers)
+    optimizer = config.optimizer or ("adamw" if method.domain else _optimizer(method, config.layers))
     rate = RATES[method.trained if method.trained in ADAPTERS else optimizer]
+    steps = round(20 + 10 * math.sqrt(seconds))
+    if method.domain:
+        # source speech is trained on beside the target, which a model has done with: gently, whatever the amount
+        rate, steps = (rate if method.trained in ADAPTERS else DOMAIN_RATE), DOMAIN_STEPS
     return config.model_copy(
         update={
-            "steps": config.steps or round(20 + 10 * math.sqrt(seconds)),
+            "steps": config.steps or steps,
             "learning_rate": config.learning_rate or rate,
             "optimizer": optimizer,
             # 0.7 for a few seconds, 0.6 at half a minute, 0.4 at 70 seconds, 0.1 with plenty
@@ -179,22 +140,26 @@ def adapt(
     fisher: Mapping[str, Tensor] | None = None,
     allow_pipes: bool = False,
     directory: Path | None = None,
+    source_speech: Sequence[Utterance] = (),
 ) -> Adapted:
     """Adapt a copy of `recogniser`; the given one is left untouched.
 
     Args:
         recogniser: the source.
-        utterances: the adaptation speech, transcribed unless `config.unsupervised`.
+        utterances: the adaptation speech, transcribed unless `config.unsupervised` or the method needs audio alone,
+            which then never looks at transcripts.
         fisher: the source task's Fisher information, for `ewc`.
         allow_pipes: run commands that stand in wav.scp.
         directory: shows progress, records the course there and resumes what was begun there; None does nothing of
             that, for sweeps. A method of two phases has a folder for each.
+        source_speech: transcribed speech such as the source was trained on, for the methods that compare.
 
     Raises:
-        InputError: unknown method, unusable utterances, `ewc` without Fisher information, or unsupervised adaptation
-            without one trusted hypothesis.
+        InputError: unknown method, unusable utterances, `ewc` without Fisher information, a comparing method without
+            source speech, or unsupervised adaptation without one trusted hypothesis.
     """
-    parse_method(config.method)
+    if not parse_method(config.method).needs_transcripts:
+        return _adapt_to_audio(recogniser, utterances, config, allow_pipes, directory, source_speech)
     left_out: list[str] = []
     if config.unsupervised:
         utterances, left_out = own_transcripts(recogniser, utterances, config.confidence, allow_pipes)
@@ -211,19 +176,67 @@ def adapt(
         speaking, utterances, (), config.augment, config.batch_seconds, config.seed, dataset, keep_prior=True
     )
     terms = _terms(method, config, adapted.model, recogniser.model, fisher)
+    result = _train(task, config, phases, terms, recogniser, report, directory)
+    return Adapted(adapted, method, config, len(utterances), seconds, adapter, report, result, left_out, guessed)
+
+
+def _adapt_to_audio(
+    recogniser: Recogniser,
+    utterances: Sequence[Utterance],
+    config: AdaptConfig,
+    allow_pipes: bool,
+    directory: Path | None,
+    source_speech: Sequence[Utterance],
+) -> Adapted:
+    """`adapt` by a method that needs no transcripts."""
+    method = parse_method(config.method)
+    if config.unsupervised:
+        remedy = "leave unsupervised out, or leave the method out"
+        raise InputError(Problem(f"{method.name} learns from audio alone, not from hypotheses", remedy=remedy))
+    utterances = [replace(utterance, text=None) for utterance in utterances]
+    if method.domain is None:
+        found, seconds = adapt_statistics(recogniser, utterances, config.domain.source_seconds, allow_pipes)
+        return Adapted(found, method, fill_defaults(config, seconds), len(utterances), seconds)
+    if not source_speech:
+        raise InputError(Problem(f"{method.needs_source_speech}", remedy="name some with --source-data"))
+    adapted = recogniser.with_model(copy.deepcopy(recogniser.model))
+    batch_seconds, seed = config.batch_seconds, config.seed
+    task = DomainAsrTask(adapted, source_speech, utterances, config.augment, batch_seconds, seed, allow_pipes)
+    seconds = sum(task.target.frames) / 100.0
+    config = fill_defaults(config, seconds)
+    terms = domain_terms(method.domain, config.domain, adapted.model, seed)
+    adapter, report, phases = _prepare(method, config, recogniser.model, adapted.model)
+    _keep_prior(recogniser.model, adapted.model)
+    terms += _terms(method, config, adapted.model, recogniser.model, None)
+    result = _train(task, config, phases, terms, recogniser, report, directory)
+    if method.statistics:
+        adapted, _ = adapt_statistics(adapted, utterances, config.domain.source_seconds, allow_pipes)
+    return Adapted(adapted, method, config, len(utterances), seconds, adapter, report, result)
+
+
+def _train(
+    task: AsrTask,
+    config: AdaptConfig,
+    phases: Sequence[Phase],
+    terms: Sequence[Term],
+    source: Recogniser,
+    report: TransferReport | None,
+    directory: Path | None,
+) -> TrainResult | None:
+    """Run the phases on the task's model, which is in eval mode afterwards."""
     # a few utterances say too little about means and variances: the source's statistics stay
-    held = hold_statistics(adapted.model, _copied_norms(adapted.model, report))
+    held = hold_statistics(task.model, _copied_norms(task.model, report))
     result = None
-    place_of_source = next(recogniser.model.parameters()).device
+    place_of_source = next(source.model.parameters()).device
     for number, phase in enumerate(phases):
-        enter_phase(adapted.model, phase)
+        enter_phase(task.model, phase)
         settings = _train_config(config, number, len(phases))
         place = directory / f"phase{number + 1}" if directory and len(phases) > 1 else directory
-        result = Trainer(task, settings, place, terms, recogniser.model).fit()
-    recogniser.model.to(place_of_source)  # the trainer needed it where the adapted model is
-    release_statistics(adapted.model, held)
-    adapted.model.requires_grad_(True).eval()
-    return Adapted(adapted, method, config, len(utterances), seconds, adapter, report, result, left_out, guessed)
+        result = Trainer(task, settings, place, terms, source.model).fit()
+    source.model.to(place_of_source)  # the trainer needed it where the adapted model is
+    release_statistics(task.model, held)
+    task.model.requires_grad_(True).eval()
+    return result
 
 
 def _pronouncing(
@@ -331,11 +344,14 @@ def _train_config(config: AdaptConfig, phase: int, phases: int) -> TrainConfig:
         steps=max(1, (config.steps + phases - 1 - phase) // phases),
         learning_rate=config.learning_rate,
         optimizer=config.optimizer,
+        betas=(0.0, 0.99) if "dann" in config.method_parts else (0.9, 0.999),  # momentum goes round in circles
         weight_decay=0.0,
         schedule="cosine",
         warmup=0.1,
         clip_norm=1.0 if config.optimizer == "sgd" else 5.0,
         evaluate_every=None,
+        # source speech is trained on once more beside the target: the average stays near what was good already
+        average=0.95 if parse_method(config.method).domain else None,
         checkpoint_minutes=1.0,
         log_every=10,
         tensorboard=False,

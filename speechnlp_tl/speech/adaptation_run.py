@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from speechnlp_tl.core.config import dump_config, load_config
 from speechnlp_tl.core.tracking import METRICS
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.summary import summarise
-from speechnlp_tl.speech.adaptation import AdaptConfig, Adapted, adapt, parse_method
+from speechnlp_tl.speech.adaptation import AdaptConfig, Adapted, adapt
+from speechnlp_tl.speech.adaptation_method import parse_method
 from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.audio_check import check_audio
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
@@ -52,6 +53,8 @@ class AdaptationRun:
     """Speech of the source's speakers that measures forgetting, and what matters to them."""
     choose: bool = False
     """Choose the strength by cross-validation."""
+    dropped: int = 0
+    """Transcripts of the adaptation speech that a method of audio alone does not look at."""
     adapted: Adapted | None = None
 
     @classmethod
@@ -78,19 +81,36 @@ class AdaptationRun:
         if occupied and not (out / DIGEST).is_file():
             raise taken
         settings = load_config(config, AdaptConfig, overrides) if config else settings_from(overrides)
-        if "ewc" in parse_method(settings.method).held_back and source_data is None:
-            raise InputError(Problem("ewc weighs parameters by source speech", remedy="name some with --source-data"))
+        method = parse_method(settings.method)
+        problems = []
+        if method.needs_source_speech and source_data is None:
+            problems.append(Problem(method.needs_source_speech, remedy="name some with --source-data"))
+        if not method.needs_transcripts:
+            what = f"{method.name} learns from audio alone"
+            if settings.unsupervised:
+                problems.append(
+                    Problem(f"{what}, not from hypotheses", remedy="leave --unsupervised or the method out")
+                )
+            if choose:
+                problems.append(Problem(f"{what}, and --select scores transcripts", remedy="leave --select out"))
+        if problems:
+            raise InputError(problems)
         source = load_recogniser(model)
         if attached(source.model):
             raise InputError(Problem("is an adapter", model, remedy="adapt its base model, or merge it first"))
         source = source.resampling() if resample else source
-        untold = "add it to text" if settings.unsupervised else "add it to text, or adapt with --unsupervised"
-        utterances = _read(data, None if settings.unsupervised else untold, allow_pipes)
+        untold = "add it to text, or adapt with --unsupervised"
+        untold_is_fine = settings.unsupervised or not method.needs_transcripts
+        utterances = _read(data, None if untold_is_fine else untold, allow_pipes)
         test = (test_data, _read(test_data, "add it to text", allow_pipes)) if test_data else None
         old = (source_data, _read(source_data, "add it to text", allow_pipes)) if source_data else None
         measured = [utterance for _, some in filter(None, (test, old)) for utterance in some]
         check_audio([*utterances, *measured], source.config.features)
-        run = cls(model, out, source, utterances, settings, allow_pipes, test, old, choose)
+        dropped = 0
+        if not method.needs_transcripts:
+            dropped = sum(utterance.text is not None for utterance in utterances)
+            utterances = [replace(utterance, text=None) for utterance in utterances]
+        run = cls(model, out, source, utterances, settings, allow_pipes, test, old, choose, dropped)
         if occupied and not run.finished:
             raise taken
         return run
@@ -106,6 +126,9 @@ class AdaptationRun:
         if self.finished:
             yield f"adapted already: {self.out}"
             return
+        if self.dropped:
+            name = parse_method(self.config.method).name
+            yield f"{self.dropped} transcripts in the data are not looked at: {name} learns from audio alone"
         fisher = None
         if "ewc" in parse_method(self.config.method).held_back and self.old is not None:
             fisher = source_fisher(self.source, self.old[1], self.config.seed, self.allow_pipes)
@@ -126,7 +149,8 @@ class AdaptationRun:
             return
         unfinished = self._unfinished(config)
         try:
-            self.adapted = adapt(self.source, self.utterances, config, fisher, self.allow_pipes, unfinished)
+            spoken = self.old[1] if self.old else ()
+            self.adapted = adapt(self.source, self.utterances, config, fisher, self.allow_pipes, unfinished, spoken)
             yield from _describe(self.adapted)
             self._save(self.adapted, unfinished)
         except InputError:
@@ -151,8 +175,8 @@ class AdaptationRun:
         digest = hashlib.sha256()
         for name, value in self.source.model.state_dict().items():
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-        weighed = self.old[1] if self.old and "ewc" in parse_method(self.config.method).held_back else []
-        for utterance in [*self.utterances, *weighed]:
+        learned = self.old[1] if self.old and parse_method(self.config.method).needs_source_speech else []
+        for utterance in [*self.utterances, *learned]:
             digest.update(repr(utterance).encode())
         return digest.hexdigest()
 
@@ -238,6 +262,12 @@ def _tell_trial(trial: Trial) -> str:
 
 def _describe(adapted: Adapted) -> Iterator[str]:
     settings = adapted.settings
+    if not adapted.method.trained:
+        yield (
+            f"adapted with adabn on {adapted.utterances} utterances, {adapted.seconds:.1f} s of speech; the source's "
+            f"statistics count for {settings.domain.source_seconds:g} s"
+        )
+        return
     yield (
         f"adapted with {adapted.method.name} on {adapted.utterances} utterances, {adapted.seconds:.1f} s of speech: "
         f"{settings.steps} steps, learning rate {settings.learning_rate:g}"

@@ -25,6 +25,8 @@ from speechnlp_tl.speech.hmm import GraphBatch, HmmGraph, full_sum, pack_graphs,
 from speechnlp_tl.speech.recogniser import Recogniser
 
 IGNORE = -1
+SOURCE, TARGET = 0, 1
+"""Domains of rows."""
 
 
 @dataclass
@@ -33,18 +35,21 @@ class SpeechBatch:
 
     ids: list[str]
     units: float
-    """Output frames of all rows."""
+    """Output frames of the rows that have a transcript."""
     inputs: Tensor
     """(B, T, F) features, or (B, N) waveforms."""
     lengths: Tensor
     """(B,) frames, or samples."""
-    graphs: GraphBatch
+    graphs: GraphBatch | None
+    """HMMs of the rows with a transcript, in their order; None when there is no such row."""
     alignment: Tensor | None = None
     """(B, T') pdf-ids where there is an alignment, else -1."""
     warps: Tensor | None = None
     speakers: Tensor | None = None
     """(2, B, 1, F) mean and scale of each row's speaker, where waveforms are to be normalised by speaker."""
     masks: list[list[tuple[int, ...]]] = field(default_factory=list)
+    domain: Tensor | None = None
+    """(B,) int64: `SOURCE` for rows with a transcript, `TARGET` for those without; None when all rows have one."""
 
     def to(self, device: torch.device) -> SpeechBatch:
         def moved(tensor: Tensor | None) -> Tensor | None:
@@ -54,9 +59,10 @@ class SpeechBatch:
             self,
             inputs=self.inputs.to(device, non_blocking=True),
             lengths=self.lengths.to(device, non_blocking=True),
-            graphs=self.graphs.to(device),
+            graphs=None if self.graphs is None else self.graphs.to(device),
             alignment=moved(self.alignment),
             speakers=moved(self.speakers),
+            domain=moved(self.domain),
         )
 
 
@@ -110,25 +116,36 @@ class AsrTask(Task):
 
     def load(self, rows: list[int], epoch: int) -> SpeechBatch:
         waveforms = self.recogniser.config.features.on_device
+        places = [self.place(row) for row in rows]
         if waveforms:
-            loaded, warps, masks = zip(*(self.train.waveform(row, epoch) for row in rows), strict=True)
+            loaded, warps, masks = zip(*(data.waveform(row, epoch) for data, row in places), strict=True)
             inputs = list(loaded)
             frames = torch.tensor([self.train.fbank.num_frames(len(item)) for item in inputs])
         else:
-            inputs, warps, masks = [self.train.perturbed(row, epoch) for row in rows], (), ()
+            inputs, warps, masks = [data.perturbed(row, epoch) for data, row in places], (), ()
             frames = torch.tensor([len(item) for item in inputs])
         output = self.model.output_lengths(frames)
+        told = [place for place, row in enumerate(rows) if row < len(self.train)]
         return SpeechBatch(
-            ids=[self.train.utterances[row].id for row in rows],
-            units=float(output.sum()),
+            ids=[data.utterances[row].id for data, row in places],
+            units=float(output[told].sum()),
             inputs=pad_sequence(inputs, batch_first=True),
             lengths=torch.tensor([len(item) for item in inputs]),
-            graphs=pack_graphs([self.graphs[row] for row in rows]),
+            graphs=pack_graphs([self.graphs[rows[place]] for place in told]) if told else None,
             alignment=None if self.alignments is None else self._stretched_alignment(rows, output),
             warps=torch.tensor(warps) if waveforms else None,
-            speakers=self._speakers(rows) if waveforms else None,
+            speakers=self._speakers(places) if waveforms else None,
             masks=list(masks),
+            domain=self.domains(rows),
         )
+
+    def place(self, row: int) -> tuple[SpeechDataset, int]:
+        """Where a row's speech is."""
+        return self.train, row
+
+    def domains(self, rows: list[int]) -> Tensor | None:
+        """(B,) `SOURCE` or `TARGET`; None where all rows have transcripts. Rows of `train` are the source."""
+        return None
 
     def step(self, model: nn.Module, batch: SpeechBatch) -> Step:
         features, lengths = self._features(batch)
@@ -139,14 +156,17 @@ class AsrTask(Task):
         if model is not self.model and not torch.is_grad_enabled():
             # a frozen source is compared in its outputs; its loss, which costs as much as the model's, is not asked for
             loss = log_posteriors.new_zeros(())
+        elif batch.graphs is None:
+            loss = log_posteriors.sum() * 0.0  # no row has a transcript
         elif batch.alignment is None:
-            loss = self._full_sum_loss(log_posteriors, output.lengths, batch.graphs)
+            told = slice(None) if batch.domain is None else batch.domain == SOURCE
+            loss = self._full_sum_loss(log_posteriors[told], output.lengths[told], batch.graphs)
         else:
             aligned = batch.alignment[:, :frames]
             loss = F.nll_loss(log_posteriors.transpose(1, 2), aligned, ignore_index=IGNORE, reduction="sum")
         if model is self.model and model.training and batch.units and not self.keep_prior:
             self.model.head().observe(log_posteriors.detach(), mask)
-        return Step(loss=loss, logits=output.logits, mask=mask, features=output.hidden)
+        return Step(loss=loss, logits=output.logits, mask=mask, features=output.hidden, domain=batch.domain)
 
     def end_step(self, total: Callable[[Tensor], Tensor]) -> None:
         if self.keep_prior:
@@ -194,10 +214,10 @@ class AsrTask(Task):
         masked = [apply_masks(item, masks) for item, masks in zip(features, batch.masks, strict=True)]
         return torch.stack(masked), lengths
 
-    def _speakers(self, rows: list[int]) -> Tensor | None:
+    def _speakers(self, places: list[tuple[SpeechDataset, int]]) -> Tensor | None:
         if self.recogniser.config.features.cmvn != "speaker":
             return None
-        mean, scale = zip(*(self.train.speaker_statistics(row) for row in rows), strict=True)
+        mean, scale = zip(*(data.speaker_statistics(row) for data, row in places), strict=True)
         return torch.stack([torch.stack(mean), torch.stack(scale)]).unsqueeze(2)
 
     def _full_sum_loss(self, log_posteriors: Tensor, lengths: Tensor, graphs: GraphBatch) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.wer import score
 from speechnlp_tl.speech.adaptation import AdaptConfig, adapt, fill_defaults
+from speechnlp_tl.speech.adaptation_method import parse_method
 from speechnlp_tl.speech.data_dir import Utterance
 from speechnlp_tl.speech.recogniser import Recogniser
 
@@ -47,12 +48,12 @@ def cross_validate(
     Yields each trial when it is done. The first is not to adapt at all; then weakest first.
 
     Raises:
-        InputError: fewer than two utterances, or unsupervised adaptation, which has no transcripts to score.
+        InputError: fewer than two utterances, or adaptation without transcripts, which has nothing to score.
     """
     if len(utterances) < 2:
         raise InputError(Problem("cross-validation needs at least two utterances", remedy="leave --select out"))
-    if config.unsupervised:
-        raise InputError(Problem("cross-validation needs transcripts", remedy="leave --select or --unsupervised out"))
+    if config.unsupervised or not parse_method(config.method).needs_transcripts:
+        raise InputError(Problem("cross-validation needs transcripts", remedy="leave --select out"))
     count = min(folds, len(utterances))
     parts = [list(utterances[part::count]) for part in range(count)]
     tried = candidates(config, seconds=sum(_seconds(recogniser, utterances, allow_pipes)))

@@ -39,7 +39,7 @@ class PooledMoments:
 
 
 def adapt_batch_norm(
-    task: Task | Callable[[nn.Module, Any], Any], model: nn.Module, batches: Iterable[Any]
+    task: Task | Callable[[nn.Module, Any], Any], model: nn.Module, batches: Iterable[Any], source_units: float = 0.0
 ) -> nn.Module:
     """A copy of the model whose batch normalisations hold the statistics of the target: AdaBN (Li et al. 2018).
 
@@ -51,15 +51,21 @@ def adapt_batch_norm(
 
     What counts is what the model feeds its layers: a model that gives them real positions only keeps padding out.
 
+    With little target data the source's own statistics may count for N units beside the target's n (Schneider et al.
+    2020): mean = N/(N+n) source mean + n/(N+n) target mean, and the variance alike.
+
     Args:
         task: a `Task`, or what runs (model, batch).
         model: left as it is.
         batches: of target data, on the model's device; an iterator is read into memory.
+        source_units: N, in units (rows or positions) as the layers are fed them; 0 is the target alone.
 
     Raises:
-        InputError: no batch normalisation with running statistics, no batches, fewer than two units, or values that
-            are not finite.
+        InputError: a negative number of units, no batch normalisation with running statistics, no batches, fewer than
+            two units, or values that are not finite.
     """
+    if source_units < 0:
+        raise InputError(f"adaptation by batch normalisation needs source_units >= 0, not {source_units}")
     run = task.step if isinstance(task, Task) else task
     batches = list(batches) if isinstance(batches, Iterator) else batches
     adapted = copy.deepcopy(model)
@@ -77,8 +83,9 @@ def adapt_batch_norm(
                 raise InputError(f"adaptation by batch normalisation: layer '{layers[layer]}' got values not finite")
             assert layer.running_mean is not None
             assert layer.running_var is not None
-            layer.running_mean.copy_(moments.mean)
-            layer.running_var.copy_(moments.squares / (moments.count - 1))
+            share = moments.count / (moments.count + source_units)
+            layer.running_mean.lerp_(moments.mean.to(layer.running_mean), share)
+            layer.running_var.lerp_((moments.squares / (moments.count - 1)).to(layer.running_var), share)
     return adapted
 
 

@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 from speechnlp_tl.core.trainer import Trainer
-from speechnlp_tl.speech.adaptation import parse_method
+from speechnlp_tl.speech.adaptation_method import parse_method
 from speechnlp_tl.speech.asr_task import AsrTask
 from tests.tiny import TinyCorpus
 

@@ -86,7 +86,7 @@ def test_recipe_runs_end_to_end_and_then_has_nothing_left_to_do(row: dict[str, s
     repeated = [line for line in again.stdout.splitlines() if line.startswith("stage ") and "done already" not in line]
     assert not repeated, repeated
 
-    if (ROOT / "recipes" / row["recipe"] / "demo.sh").is_file():
+    if "--conf" not in row["arguments"] and (ROOT / "recipes" / row["recipe"] / "demo.sh").is_file():
         demo = run(row, tmp_path, "demo.sh")
         assert demo.returncode == 0, demo.stdout[-5000:]
         assert "demo: FSDD is not here and could not be downloaded: this is SYNTHETIC speech" in demo.stdout

@@ -14,16 +14,14 @@ from speechnlp_tl.errors import InputError
 from speechnlp_tl.evaluation.wer import score
 from speechnlp_tl.speech import pronunciation
 from speechnlp_tl.speech.adaptation import (
-    ADAPTERS,
-    HELD_BACK,
     AdaptConfig,
     Adapted,
     LayersConfig,
     adapt,
     fill_defaults,
     own_transcripts,
-    parse_method,
 )
+from speechnlp_tl.speech.adaptation_method import ADAPTERS, HELD_BACK, parse_method
 from speechnlp_tl.speech.adaptation_run import source_fisher
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset

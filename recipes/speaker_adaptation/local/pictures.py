@@ -9,15 +9,16 @@ from measurements import UNADAPTED, Cell, Measurements, is_layer_run
 from speechnlp_tl.evaluation.plots import Series, TradeOff, adaptation_curve, gain_against_forgetting, layer_sweep, save
 
 
-def draw(measured: Measurements, folder: Path, corpus: str) -> None:
-    """Write CORPUS-curve.svg, CORPUS-tradeoff.svg and, where layers were swept, CORPUS-layers.svg."""
+def draw(measured: Measurements, folder: Path, corpus: str, name: str = "", target: str = "New speakers") -> None:
+    """Write NAME-curve.svg, NAME-tradeoff.svg and, where layers were swept, NAME-layers.svg; NAME is the corpus'."""
     folder.mkdir(parents=True, exist_ok=True)
     what = f"{corpus}, SYNTHETIC" if corpus == "synthetic" else corpus
+    name = name or corpus
     unadapted = measured.cell(UNADAPTED, 0)
     lines = [_line(measured, method) for method in measured.methods]
     save(
-        adaptation_curve(lines, "seconds", unadapted.target.wer, f"New speakers ({what})"),
-        folder / f"{corpus}-curve.svg",
+        adaptation_curve(lines, "seconds", unadapted.target.wer, f"{target} ({what})"),
+        folder / f"{name}-curve.svg",
     )
     budget = 10 if 10 in measured.budgets else measured.budgets[-1]
     points = []
@@ -30,10 +31,10 @@ def draw(measured: Measurements, folder: Path, corpus: str) -> None:
             TradeOff(method, -gain.difference, cost.difference, (-gain.high, -gain.low), (cost.low, cost.high))
         )
     title = f"{budget} utterances ({what}): better is up and to the left"
-    save(gain_against_forgetting(points, title), folder / f"{corpus}-tradeoff.svg")
+    save(gain_against_forgetting(points, title), folder / f"{name}-tradeoff.svg")
     sweep = [(method, amount) for method, amount in measured.cells if is_layer_run(method)]
     if sweep:
-        _draw_layers(measured, sweep[0][1], folder / f"{corpus}-layers.svg", what)
+        _draw_layers(measured, sweep[0][1], folder / f"{name}-layers.svg", what)
 
 
 def _line(measured: Measurements, method: str) -> Series:

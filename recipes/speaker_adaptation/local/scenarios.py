@@ -30,8 +30,11 @@ class Scenario:
         return f"{self.target}-{self.fold}"
 
 
-def leave_one_out(data: Path, sources: Path, targets: int) -> list[Scenario]:
-    """FSDD and synthetic speech: each speaker in turn is the target of a model of all others."""
+def leave_one_out(data: Path, sources: Path, targets: int, heard: Path | None = None) -> list[Scenario]:
+    """FSDD and synthetic speech: each speaker in turn is the target of a model of all others.
+
+    `heard` holds the targets' speech where it is to be heard over a telephone.
+    """
     speakers = sorted(path.name for path in (data / "leave_out").iterdir())
     chosen = speakers[:targets] if targets else speakers
     return [
@@ -39,8 +42,8 @@ def leave_one_out(data: Path, sources: Path, targets: int) -> list[Scenario]:
             target=speaker,
             fold=0,
             source=sources / speaker,
-            pool=list(DataDir.read(data / speaker / "pool")),
-            test=list(DataDir.read(data / speaker / "test")),
+            pool=list(DataDir.read((heard or data) / speaker / "pool")),
+            test=list(DataDir.read((heard or data) / speaker / "test")),
             old=list(DataDir.read(data / "leave_out" / speaker / "test")),
             source_train=list(DataDir.read(data / "leave_out" / speaker / "train")),
         )
@@ -87,8 +90,31 @@ def official_test_speakers(data: Path, sources: Path, targets: int, count: int) 
     return found
 
 
+def telephone_channel(data: Path, sources: Path, heard: Path, on_development: bool) -> list[Scenario]:
+    """AN4 over the telephone: the line is the target. Other speakers adapt than are recognised, clean and not.
+
+    Held-out training speakers adapt and the official test speakers are recognised; to choose settings, every other one
+    of the held-out training speakers adapts and the rest are recognised.
+    """
+    pool = list(DataDir.read(heard / "train_dev"))
+    if on_development:
+        adapting = set(sorted({utterance.speaker for utterance in pool})[::2])
+        test = [utterance for utterance in pool if utterance.speaker not in adapting]
+        old = [one for one in DataDir.read(data / "train_dev") if one.speaker not in adapting]
+        pool = [utterance for utterance in pool if utterance.speaker in adapting]
+    else:
+        test, old = list(DataDir.read(heard / "test")), list(DataDir.read(data / "test"))
+    return [Scenario("telephone", 0, sources / "all", pool, test, old, list(DataDir.read(data / "train_main")))]
+
+
 def scenarios(
-    corpus: str, data: Path, sources: Path, targets: int = 0, count: int = 3, on_development: bool = False
+    corpus: str,
+    data: Path,
+    sources: Path,
+    targets: int = 0,
+    count: int = 3,
+    on_development: bool = False,
+    heard: Path | None = None,
 ) -> list[Scenario]:
     """All scenarios of a corpus.
 
@@ -96,15 +122,18 @@ def scenarios(
         targets: how many target speakers; 0 is all.
         count: folds of AN4.
         on_development: keep off the test speech.
+        heard: folder of the target's speech over the telephone, where a channel is adapted to.
 
     Raises:
         InputError: the data are not prepared, or the corpus is unknown.
     """
     if not data.is_dir():
         raise InputError(Problem("the data are not prepared", data, remedy="run stages 0 and 1 first"))
+    if corpus == "an4" and heard is not None:
+        return telephone_channel(data, sources, heard, on_development)
     if corpus == "an4":
         choose = development_speakers if on_development else official_test_speakers
         return choose(data, sources, targets, count)
     if corpus in ("fsdd", "synthetic"):
-        return (development if on_development else leave_one_out)(data, sources, targets)
+        return development(data, sources, targets) if on_development else leave_one_out(data, sources, targets, heard)
     raise InputError(Problem(f"there is no corpus '{corpus}'", remedy="choose fsdd, an4 or synthetic"))

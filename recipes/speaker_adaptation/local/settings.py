@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, PositiveInt
 
 from speechnlp_tl.core.config import StrictModel
+from speechnlp_tl.speech.channel import ChannelConfig
 
 
 class LayerSweep(StrictModel):
@@ -29,3 +30,10 @@ class SweepConfig(StrictModel):
     old_utterances: PositiveInt = Field(75, description="of the source speakers' test speech, spread over speakers")
     on_development: bool = Field(False, description="choose settings: keep off the test speech")
     layer_sweep: LayerSweep | None = None
+    channel: ChannelConfig | None = Field(None, description="the target is heard over this telephone line")
+    edition: str = Field("", description="results stand in files of their own: RESULTS-<edition>.md")
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """What the tables call the target's speech and the source's."""
+        return ("over the telephone", "clean") if self.channel else ("new speaker", "old speakers")

@@ -41,7 +41,7 @@ class Run:
     def fingerprint(self, config: SweepConfig, weights: str) -> str:
         """Of all that the run depends on but the program itself: a row with another one is not this run's result."""
         parts = [self.method, self.budget, self.seed, self.overrides, config.old_utterances, weights]
-        parts.append(config.on_development)
+        parts += [config.on_development, config.channel.model_dump() if config.channel else None]
         defaults = AdaptConfig().model_dump(mode="json")
         return hashlib.sha256(json.dumps([*parts, defaults, __version__]).encode()).hexdigest()[:16]
 
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--conf", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--heard", type=Path, required=True, help="the target's speech over the telephone, if any")
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=2)
@@ -60,8 +61,9 @@ def main() -> None:
 
 def _work(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.conf, SweepConfig)
+    heard = arguments.heard if config.channel else None
     found = scenarios(
-        arguments.corpus, arguments.data, arguments.sources, config.targets, config.folds, config.on_development
+        arguments.corpus, arguments.data, arguments.sources, config.targets, config.folds, config.on_development, heard
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
     jobs = [(scenario, config, arguments.out / f"{scenario.name}.jsonl") for scenario in found]
@@ -164,7 +166,8 @@ class _Worker:
             began = time.perf_counter()
             settings = settings_from([f"seed={one.seed}", *one.overrides])
             try:
-                adapted = adapt(self.source, drawn[: one.budget], settings, self.fisher)
+                source_speech = self.scenario.source_train
+                adapted = adapt(self.source, drawn[: one.budget], settings, self.fisher, source_speech=source_speech)
                 recogniser = adapted.recogniser
             except InputError:
                 if not settings.unsupervised:

@@ -8,20 +8,30 @@ from measurements import UNADAPTED, Measurements, Rate, is_layer_run
 
 from speechnlp_tl.evaluation.significance import Comparison
 
+Labels = tuple[str, str]
+SPEAKERS: Labels = ("new speaker", "old speakers")
 
-def sections(measured: Measurements, corpus: str) -> list[str]:
-    """All tables of one corpus."""
+
+def sections(measured: Measurements, corpus: str, labels: Labels = SPEAKERS, name: str = "") -> list[str]:
+    """All tables of one corpus.
+
+    Args:
+        labels: what the target's speech and the source's are called.
+        name: of the run, where it is not the corpus': the pictures are NAME-curve.svg and so on.
+    """
     synthetic = " (SYNTHETIC speech)" if corpus == "synthetic" else ""
-    parts = [f"## {corpus}{synthetic}", main_table(measured, corpus)]
+    parts = [f"## {name or corpus}{synthetic}", main_table(measured, corpus, labels)]
     if "default" in measured.methods:
         parts += [default_table(measured), speaker_table(measured)]
+    else:
+        parts.append(paired_table(measured, labels))
     if any(is_layer_run(method) for method, _ in measured.cells):
         parts.append(layer_table(measured))
-    parts.append(_images(measured, corpus))
+    parts.append(_images(measured, name or corpus))
     return parts
 
 
-def main_table(measured: Measurements, corpus: str) -> str:
+def main_table(measured: Measurements, corpus: str, labels: Labels = SPEAKERS) -> str:
     """Target and source error rate of every method at every budget, side by side."""
     unadapted = measured.cell(UNADAPTED, 0)
     header = ["method", *(_amount(measured, budget) for budget in measured.budgets), "time"]
@@ -32,11 +42,25 @@ def main_table(measured: Measurements, corpus: str) -> str:
         rows.append([method, *pairs, _time(cells[max(cells)].wall_s)])
     words = unadapted.target.words, unadapted.old.words
     note = (
-        f"Word error rate (%) on {corpus}: **new speaker** with its 95 % interval over speakers / old speakers. "
+        f"Word error rate (%) on {corpus}: **{labels[0]}** with its 95 % interval over speakers / {labels[1]}. "
         f"{words[0]} and {words[1]} words; {_draws(measured)}. Time: mean of one adaptation at the largest budget, on "
         "one core beside another run."
     )
     return f"{note}\n\n{_table(header, rows)}"
+
+
+def paired_table(measured: Measurements, labels: Labels) -> str:
+    """Every method against the unadapted models: gain and cost with intervals and p-values."""
+    header = ["method", "utterances", labels[0], "relative", "p", labels[1], "p"]
+    rows = []
+    for method in measured.methods:
+        for budget in (budget for m, budget in measured.cells if m == method):
+            gain = measured.against_unadapted(method, budget)
+            cost = measured.against_unadapted(method, budget, "old")
+            relative = 100.0 * gain.difference / gain.wer if gain.wer else 0.0
+            rows.append([method, str(budget), _change(gain), f"{relative:+.0f} %", _p(gain), _change(cost), _p(cost)])
+    intro = "Difference to the unadapted model in points, paired over speakers; below zero is better."
+    return f"{intro}\n\n{_table(header, rows)}"
 
 
 def default_table(measured: Measurements) -> str:
