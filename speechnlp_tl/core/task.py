@@ -63,13 +63,10 @@ class Term(nn.Module, ABC):
     False: the value is a number of the batch or of the parameters (an MMD, a penalty), averaged over micro-batches."""
     needs_source: bool = False
     """True: `forward` gets the frozen source model's Step on the same batch."""
-<<<<<<< HEAD
     rate: float = 1.0
     """How many times the run's learning rate the term's own parameters take."""
-=======
     progress: float = 1.0
     """Of the run, 0 to 1. The objective sets it before each step."""
->>>>>>> ebedbb2c13825d33b74f5a7c3a8977f593554233
 
     def __init__(self, weight: float = 1.0, task_weight: float = 1.0, schedule: Callable[[float], float] | None = None):
         super().__init__()

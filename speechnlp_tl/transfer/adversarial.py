@@ -87,12 +87,8 @@ class AdversarialTerm(Term):
                 f"{self.name} needs weight >= 0, domains >= 2, a rate above 0 and layers of at least one unit, not "
                 f"weight={weight}, domains={domains}, rate={rate}, width={width}, hidden={tuple(hidden)}"
             )
-<<<<<<< HEAD
-        super().__init__(weight=weight, schedule=self._follow)
-        self.rate = rate
-=======
         super().__init__(weight=weight, schedule=schedule)
->>>>>>> ebedbb2c13825d33b74f5a7c3a8977f593554233
+        self.rate = rate
         self.layer, self.domains = layer, domains
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
