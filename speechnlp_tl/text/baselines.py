@@ -84,7 +84,7 @@ def majority(source: Documents, classes: int = 2) -> LinearModel:
 def fit_linear(
     kind: Kind,
     documents: Documents,
-    held_out: NDArray[np.int64] | None = None,
+    held_out: NDArray[np.int64] | Sequence[NDArray[np.int64]] | None = None,
     classes: int = 2,
     candidates: Sequence[float] = CANDIDATES,
     weights: NDArray[np.float64] | None = None,
@@ -98,7 +98,8 @@ def fit_linear(
     Args:
         kind: "svm" or "logistic".
         documents: labelled: the source's, or the target's for the ceiling that no method without target labels has.
-        held_out: numbers of the documents to choose on; None chooses nothing and needs one candidate.
+        held_out: numbers of the documents to choose on, or several such arrays whose mean accuracy counts
+            (`transfer.shifted_validation`); None chooses nothing and needs one candidate.
         weights: (n,) what each document counts in training (`transfer.reweighting.domain_odds_weights`).
         seed: of the solver.
 
@@ -109,10 +110,14 @@ def fit_linear(
     _check(documents, classes, kind)
     count = len(documents)
     problems: list[Problem | str] = []
-    if held_out is None and len(candidates) != 1:
+    if (held_out is None or not len(held_out)) and len(candidates) != 1:
         problems.append(f"choosing one of {len(candidates)} candidates needs held-out documents")
-    if held_out is not None and not (0 < len(held_out) < count and held_out.min() >= 0 and held_out.max() < count):
-        problems.append(f"held-out documents must be a part of the {count}, not {len(held_out)} of them")
+    folds = [] if held_out is None else [held_out] if isinstance(held_out, np.ndarray) else list(held_out)
+    problems += [
+        f"held-out documents must be a part of the {count}, not {len(fold)} of them"
+        for fold in folds
+        if not (0 < len(fold) < count and fold.min() >= 0 and fold.max() < count)
+    ]
     if not candidates or min(candidates) <= 0:
         problems.append(f"candidates for C must be above 0, not {tuple(candidates)}")
     if weights is not None and weights.shape != (count,):
@@ -121,14 +126,14 @@ def fit_linear(
         raise InputError(problems)
     everything = np.arange(count)
     best, best_accuracy = candidates[0], None
-    if held_out is not None:
-        rest = np.setdiff1d(everything, held_out)
-        for candidate in sorted(candidates):
-            model = _fit(kind, documents, rest, classes, candidate, weights, seed)
-            right = model.predict(documents.rows[held_out]) == _labels(documents)[held_out]
-            accuracy = 100 * float(right.mean())
-            if best_accuracy is None or accuracy > best_accuracy:
-                best, best_accuracy = candidate, accuracy
+    for candidate in sorted(candidates) if folds else ():
+        right = []
+        for fold in folds:
+            model = _fit(kind, documents, np.setdiff1d(everything, fold), classes, candidate, weights, seed)
+            right.append(np.mean(model.predict(documents.rows[fold]) == _labels(documents)[fold]))
+        accuracy = 100 * float(np.mean(right))
+        if best_accuracy is None or accuracy > best_accuracy:
+            best, best_accuracy = candidate, accuracy
     model = _fit(kind, documents, everything, classes, best, weights, seed)
     return replace(model, strength=best, validation_accuracy=best_accuracy)
 

@@ -15,6 +15,7 @@ from speechnlp_tl.text.classification import Documents
 from speechnlp_tl.text.compact import CompactRows
 from speechnlp_tl.transfer.resampling import resample
 from speechnlp_tl.transfer.reweighting import domain_odds_weights
+from speechnlp_tl.transfer.shifted_validation import shifted_folds
 from speechnlp_tl.transfer.tri_training import TriTrained, tri_train
 
 
@@ -25,19 +26,14 @@ def run_linear(system: SystemConfig, pair: Pair, source: str, share: float, seed
         source: name of the source domain.
         share: of the labelled documents that C is chosen on.
     """
-    if system.features == "msda":
-        features = pair.denoised(source)
-        own, target = pair.compact_rows(source)  # the same models, learnt in fewer coordinates
-        documents = replace(features.source, rows=own)
-    else:
-        if system.features == "sda":
-            features = pair.encoded(source)
-        else:
-            features = pair.counts(source, system.weighting, system.unit_length)
-        documents, target = features.source, features.target
+    features = pair.features(system, source)
+    documents, target = features.source, features.target
+    if features.compact is not None:
+        own, target = features.compact_rows  # the same models, learnt in fewer coordinates
+        documents = replace(documents, rows=own)
     if system.kind == "majority":
         return Outcome(majority(documents).predict(features.test), "fixed")
-    selection = "source validation"
+    selection = "source validation" if system.chosen == "random" else "shifted source validation"
     if system.labels == "target":
         documents, selection = Documents(target, pair.target_labels(source), 1, "target"), "target validation"
     model, found = _train(system, documents, target, share, seed)
@@ -53,7 +49,10 @@ def _train(
     """The system's model, and the first one, whose strength was chosen."""
     assert system.kind in ("svm", "logistic")
     weights = domain_odds_weights(documents.rows, target, seed=seed) if system.reweighted else None
-    chosen_on = held_out(len(documents), share, seed)
+    chosen_on: Any = held_out(len(documents), share, seed)
+    if system.chosen == "shifted":
+        assert documents.labels is not None
+        chosen_on = shifted_folds(documents.rows, documents.labels, seed=seed)
     first = fit_linear(system.kind, documents, chosen_on, weights=weights, seed=seed)
     model = first
     if system.resampled is not None:

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fitted_features import FittedFeatures, denoised, encoded
 from numpy.typing import NDArray
-from settings import Autoencoder, Denoiser
+from settings import RecipeConfig, SystemConfig
+from shared_denoisers import denoiser_file
 
 from data_prep.amazon import Reviews, read_prepared
 from speechnlp_tl.text.classification import Documents
 from speechnlp_tl.text.compact import CompactRows
-from speechnlp_tl.text.features import Weighting, weigh_counts
+from speechnlp_tl.text.features import weigh_counts
 from speechnlp_tl.transfer.denoising import MarginalisedDenoiser
 
 
@@ -29,104 +31,86 @@ class Features:
     test: Any
     """(k, features) test rows of the target, without labels."""
     compact: CompactRows | None = None
-    """Of the source's rows and then the target's, where they are long and dense."""
+    """What learns the same from fewer coordinates, where rows are long and dense."""
+    border: int = 0
+    """How many rows of `compact` are of the first domain."""
+    source_first: bool = True
+
+    @property
+    def compact_rows(self) -> tuple[Any, Any]:
+        """The compact rows of the source and of the target."""
+        assert self.compact is not None
+        halves = self.compact.rows[: self.border], self.compact.rows[self.border :]
+        return halves if self.source_first else halves[::-1]
 
 
 @dataclass
 class Pair:
     """Two domains, of which either can be the source; what is fitted on both is fitted once.
 
-    The labels of test reviews are not in here.
+    The labels of test reviews are not in here. Of the fitted features only the last kind is kept: they are large.
     """
 
     names: tuple[str, str]
     train: dict[str, Reviews]
     test: dict[str, Any]
-    msda: Denoiser
-    sda: Autoencoder
+    config: RecipeConfig
+    data: Path
+    denoisers: Path
+    """Folder of `shared_denoisers`."""
     fit_seconds: float = field(default=0.0, init=False)
-    _denoised: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
-    _encoded: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
-    _compact: CompactRows | None = field(default=None, init=False, repr=False)
+    _kept: tuple[tuple[str, ...], FittedFeatures] | None = field(default=None, init=False, repr=False)
 
-    def counts(self, source: str, weighting: Weighting, unit_length: bool) -> Features:
-        target = self._other(source)
-        rows = [self.train[source].counts, self.train[target].counts, self.test[target]]
-        first, second, third = (weigh_counts(part, weighting, unit_length) for part in rows)
-        return Features(Documents(first, self.train[source].labels, 0, source), second, third)
-
-    def denoised(self, source: str) -> Features:
-        """Features of mSDA, fitted on the training reviews of both domains."""
-        self._fit()
-        return self._features(self._denoised, source, self._compact)
-
-    def encoded(self, source: str) -> Features:
-        """Words and codes of a stacked denoising autoencoder trained on the training reviews of both domains."""
-        if not self._encoded:
-            self._encode()
-        return self._features(self._encoded, source)
+    def features(self, system: SystemConfig, source: str) -> Features:
+        """What a system sees when `source` is the labelled domain."""
+        target = self.names[1] if source == self.names[0] else self.names[0]
+        labels = self.train[source].labels
+        if system.features == "counts":
+            counts = [self.train[source].counts, self.train[target].counts, self.test[target]]
+            one, two, three = (weigh_counts(part, system.weighting, system.unit_length) for part in counts)
+            return Features(Documents(one, labels, 0, source), two, three)
+        fitted, border, first = self._fitted(system), len(self.train[self.names[0]].labels), source == self.names[0]
+        halves = fitted.train[:border], fitted.train[border:]
+        own, other = halves if first else halves[::-1]
+        return Features(Documents(own, labels, 0, source), other, fitted.test[target], fitted.compact, border, first)
 
     def target_labels(self, source: str) -> NDArray[np.int64]:
         """Of the target's training reviews: for the ceiling only."""
-        return self.train[self._other(source)].labels
+        return self.train[self.names[1] if source == self.names[0] else self.names[0]].labels
 
-    def compact_rows(self, source: str) -> tuple[Any, Any]:
-        """The compact rows of the source and of the target."""
-        assert self._compact is not None
-        border = len(self.train[self.names[0]].labels)
-        halves = self._compact.rows[:border], self._compact.rows[border:]
-        return halves if source == self.names[0] else halves[::-1]
+    def _fitted(self, system: SystemConfig) -> FittedFeatures:
+        kind = kind_of_features(system)
+        if self._kept is None or self._kept[0] != kind:
+            self._kept = None  # before the next ones are made: two kinds at once need twice the memory
+            begin = time.monotonic()
+            self._kept = kind, self._fit(system)
+            self.fit_seconds += time.monotonic() - begin
+        return self._kept[1]
 
-    def _fit(self) -> None:
-        if self._denoised:
-            return
+    def _fit(self, system: SystemConfig) -> FittedFeatures:
         from scipy import sparse
 
-        begin = time.monotonic()
-        denoiser = MarginalisedDenoiser(**self.msda.model_dump())
         both = sparse.vstack([self.train[name].counts for name in self.names], format="csr")
-        self._denoised["train"] = denoiser.fit_transform(both)
-        self.fit_seconds += time.monotonic() - begin
-        for name in self.names:
-            self._denoised[name] = denoiser.transform(self.test[name])
-        self._compact = CompactRows(self._denoised["train"])
-
-    def _encode(self) -> None:
-        from scipy import sparse
-
-        from speechnlp_tl.core.config import TrainConfig
-        from speechnlp_tl.transfer.stacked_autoencoder import TRAINING, StackedAutoencoder
-
-        begin = time.monotonic()
-        options = self.sda.model_dump()
-        changes = {name: options.pop(name) for name in ("epochs", "learning_rate")}
-        train = TrainConfig(**TRAINING.model_dump() | changes | {"device": "cpu"})
-        words = {name: weigh_counts(self.train[name].counts, "binary") for name in self.names}
-        both = sparse.vstack([words[name] for name in self.names], format="csr")
-        autoencoder = StackedAutoencoder(**options, train=train).fit(both)
-        self._encoded["train"] = autoencoder.transform(both)
-        self.fit_seconds += time.monotonic() - begin
-        for name in self.names:
-            self._encoded[name] = autoencoder.transform(weigh_counts(self.test[name], "binary"))
-
-    def _features(self, made: dict[str, Any], source: str, compact: CompactRows | None = None) -> Features:
-        """Of the "train" rows of both domains, one after the other, and each domain's test rows under its name."""
-        border, target = len(self.train[self.names[0]].labels), self._other(source)
-        halves = made["train"][:border], made["train"][border:]
-        own, other = halves if source == self.names[0] else halves[::-1]
-        return Features(Documents(own, self.train[source].labels, 0, source), other, made[target], compact)
-
-    def _other(self, source: str) -> str:
-        one, two = self.names
-        return two if source == one else one
+        if system.features == "sda":
+            return encoded(both, self.test, self.config.sda)
+        shared = None
+        if system.fitted_on != "pair":
+            path = denoiser_file(self.denoisers, self.config, self.data, system.fitted_on, system.weighting)
+            shared = MarginalisedDenoiser.load(path)
+        return denoised(both, self.test, system.weighting, self.config.msda, shared)
 
 
-def read_pair(data: Path, one: str, two: str, msda: Denoiser, sda: Autoencoder | None = None) -> Pair:
+def kind_of_features(system: SystemConfig) -> tuple[str, ...]:
+    """What two systems must have in common to look at the same fitted features."""
+    return system.features, system.fitted_on, system.weighting
+
+
+def read_pair(data: Path, one: str, two: str, config: RecipeConfig, denoisers: Path) -> Pair:
     """The pair of two domains, the labels of their test reviews dropped."""
     reviews = {name: read_prepared(data / name, features=None) for name in (one, two)}
     train = {name: splits["train"] for name, splits in reviews.items()}
     test = {name: splits["test"].counts for name, splits in reviews.items()}
-    return Pair((one, two), train, test, msda, sda or Autoencoder())
+    return Pair((one, two), train, test, config, data, denoisers)
 
 
 def held_out(count: int, share: float, seed: int) -> NDArray[np.int64]:

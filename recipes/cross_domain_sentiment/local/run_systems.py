@@ -14,13 +14,16 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from linear_systems import run_linear
-from pairs import Pair, read_pair
+from pairs import Pair, kind_of_features, read_pair
 from run_record import RunName, is_done, settings_of, write_run
 from settings import RecipeConfig
+from shared_denoisers import fit_shared_denoisers
 
 from data_prep.command import run
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.evaluation.results import peak_mb
+
+DENOISERS = "denoisers"
 
 
 def main() -> None:
@@ -36,6 +39,8 @@ def main() -> None:
 
 def _work(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.conf, RecipeConfig)
+    for line in fit_shared_denoisers(config, arguments.part, arguments.data, arguments.out / DENOISERS):
+        print(line, flush=True)
     pairs = list(combinations(config.domains_in(arguments.data), 2))
     jobs = max(1, min(arguments.jobs, len(pairs)))
     # of each process; what it is not told takes all cores
@@ -54,16 +59,17 @@ def _run_pair(work: tuple[RecipeConfig, str, str, str, Path, Path]) -> int:
     """All runs of two domains, either of them as the source; how many there were to do."""
     config, part, one, two, data, out = work
     systems = getattr(config, part)
+    # systems with the same fitted features after one another: they are made once for each such row
     names = [
         RunName(system, source, target, seed)
+        for system in sorted(systems, key=lambda name: kind_of_features(systems[name]))
         for source, target in ((one, two), (two, one))
-        for system in systems
         for seed in range(seeds_of(config, system))
     ]
     names = [name for name in names if not is_done(name.file(out), settings_of(config, name.system))]
     if not names:
         return 0
-    pair = read_pair(data, one, two, config.msda, config.sda)
+    pair = read_pair(data, one, two, config, out / DENOISERS)
     for name in names:
         print(_run(config, pair, name, out), flush=True)
     return len(names)

@@ -10,9 +10,6 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from speechnlp_tl.core.config import StrictModel, TrainConfig
 from speechnlp_tl.text.classifier import ClassifierConfig
 
-METHODS = ("none", "dann", "confusion", "mmd", "mkmmd", "jmmd", "coral", "adabn")
-
-
 class SelfTraining(StrictModel):
     """Rounds of self-training; see speechnlp_tl.text.baselines.self_train."""
 
@@ -55,6 +52,12 @@ class SystemConfig(StrictModel):
     features: Literal["counts", "msda", "sda"] = "counts"
     weighting: Literal["count", "binary", "log"] = "count"
     unit_length: bool = False
+    fitted_on: Literal["pair", "training", "everything"] = Field(
+        "pair", description="mSDA: the two domains' training texts, those of all domains, or all texts, test included"
+    )
+    chosen: Literal["random", "shifted"] = Field(
+        "random", description="C: on random held-out source documents, or across halves of the source that differ"
+    )
     labels: Literal["source", "target"] = Field("source", description="target: the ceiling, with target labels")
     reweighted: bool = Field(False, description="source documents weighted by the odds of a domain classifier")
     self_training: SelfTraining | None = None
@@ -90,8 +93,12 @@ class SystemConfig(StrictModel):
             raise ValueError("'distance' looks at features, which self-training and tri-training leave as they are")
         if self.kind == "majority" and self.features != "counts":
             raise ValueError("'majority' looks at no features: leave 'features' out")
-        if self.features != "counts" and (self.weighting != "count" or self.unit_length):
-            raise ValueError("'weighting' and 'unit_length' are for counts: mSDA takes them as they are, SDA binary")
+        if (self.features != "counts" and self.unit_length) or (self.features == "sda" and self.weighting != "count"):
+            raise ValueError("'unit_length' is for counts, 'weighting' for counts and mSDA: SDA takes words as 0 or 1")
+        if self.features != "msda" and self.fitted_on != "pair":
+            raise ValueError("'fitted_on' is for mSDA")
+        if not linear and self.chosen != "random":
+            raise ValueError("'chosen' is for svm and logistic")
         return self
 
 
