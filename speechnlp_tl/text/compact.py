@@ -42,6 +42,11 @@ class CompactRows:
             self.rows = _factor((self._original @ self._original.T).astype(np.float64), length)
         """(n, n), or (n, d) where they are kept: one row for each row, in the same order."""
 
+    @property
+    def width(self) -> int:
+        """Features of an original row."""
+        return int(self._original.shape[1])
+
     def expand(self, weights: NDArray[Any]) -> NDArray[Any]:
         """(k, n) weights of the compact rows -> (k, d) weights of the original ones, and of any other such row."""
         from scipy.linalg import solve_triangular

@@ -7,9 +7,9 @@ What a method needs of the model stands in `DomainMethod`: loss terms (`domain_t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 
 from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.core.task import Term
@@ -17,8 +17,10 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.transfer.adversarial import DANN, DomainConfusion
 from speechnlp_tl.transfer.discrepancy import CORAL, MMD, JointMMD
 from speechnlp_tl.transfer.normalization import TargetEntropy
+from speechnlp_tl.transfer.separation import DomainSeparation
+from speechnlp_tl.transfer.supervised_autoencoder import LabelReconstruction, MeanDivergence
 
-MethodName = Literal["dann", "confusion", "mmd", "mkmmd", "jmmd", "coral", "adabn", "autodial"]
+MethodName = Literal["dann", "confusion", "mmd", "mkmmd", "jmmd", "coral", "dsn", "tlda", "adabn", "autodial"]
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
 USUAL_WEIGHTS: dict[MethodName, float] = {
     "dann": 0.1,  # a constant gradient against the task; more tends to be too much
@@ -27,9 +29,17 @@ USUAL_WEIGHTS: dict[MethodName, float] = {
     "mkmmd": 1.0,
     "jmmd": 1.0,
     "coral": 100.0,  # its value is about 1 / D^2
+    "dsn": 1.0,  # of its reconstruction and difference; its DANN has the usual weight
+    "tlda": 1.0,
     "autodial": 0.1,  # of the entropy of the target's posteriors
 }
 NEED_BATCH_NORM: tuple[MethodName, ...] = ("adabn", "autodial")
+NEED_INPUTS: tuple[MethodName, ...] = ("dsn", "tlda")
+"""Those that restore the inputs: `Step.features` must hold them under INPUTS."""
+INPUTS = "inputs"
+TLDA_RECONSTRUCTION = 1e-3
+"""Of TLDA's weight: the error is a sum over all inputs."""
+ADVERSARIES: tuple[MethodName, ...] = ("dann", "confusion", "dsn")
 
 
 class DomainMethod(StrictModel):
@@ -38,6 +48,10 @@ class DomainMethod(StrictModel):
     name: MethodName
     weight: PositiveFloat | None = None
     """Of its loss term; None is the one of USUAL_WEIGHTS. AdaBN has none."""
+    rate: PositiveFloat | None = None
+    """How many times the model's learning rate a domain classifier takes; None is once."""
+    classifier: list[PositiveInt] | None = None
+    """Hidden layers of a domain classifier; None is one of 64 units, [] a linear one."""
 
 
 def read_methods(given: object) -> object:
@@ -52,6 +66,11 @@ def method_problems(methods: Sequence[DomainMethod]) -> list[str]:
     """What is wrong with a list of methods: one that stands twice, a weight that nothing takes, two that exclude."""
     names = [method.name for method in methods]
     problems = [f"method '{name}' stands twice" for name in sorted({name for name in names if names.count(name) > 1})]
+    problems += [
+        f"{m.name} has no domain classifier, so it takes no rate and no classifier"
+        for m in methods
+        if m.name not in ADVERSARIES and (m.rate, m.classifier) != (None, None)
+    ]
     problems += ["adabn has no loss term, so it takes no weight" for m in methods if m.name == "adabn" and m.weight]
     if set(NEED_BATCH_NORM) <= set(names):
         problems.append("adabn and autodial both replace the statistics of batch normalisation: choose one")
@@ -59,45 +78,68 @@ def method_problems(methods: Sequence[DomainMethod]) -> list[str]:
 
 
 def domain_terms(
-    methods: Sequence[DomainMethod], layers: Mapping[str, int], seed: int = 0, domains: int = 2, target: int = 1
+    methods: Sequence[DomainMethod],
+    layers: Mapping[str, int],
+    seed: int = 0,
+    domains: int = 2,
+    target: int = 1,
+    inputs: int | None = None,
+    classes: int | None = None,
 ) -> list[Term]:
     """The loss terms of the methods, on the last hidden layer where there is a choice.
 
     `mmd` has one kernel (DaNN, DDC), `mkmmd` five kernels on every layer and the logits (DAN), `jmmd` joins the last
-    layer with the posteriors (JAN). `adabn` has no term; `autodial` has the target's entropy.
+    layer with the posteriors (JAN), `dsn` is domain separation beside DANN, `tlda` restores the inputs from the
+    posteriors and brings mean activations together. `adabn` has no term; `autodial` has the target's entropy.
 
     Args:
         layers: name -> width of the hidden layers, first to last, as they stand in `Step.features`.
-        seed: of the domain classifiers' initial weights.
+        seed: of the initial weights that terms have.
         domains: how many; rows have domains 0 to domains - 1.
         target: number of the target domain, for AutoDIAL's entropy.
+        inputs: width of the inputs in `Step.features`, for `dsn` and `tlda`.
+        classes: of the model, for `tlda`.
 
     Raises:
-        InputError: no layers, or methods that do not go together.
+        InputError: no layers, methods that do not go together, or that need inputs which are not there.
     """
     problems: list[Problem | str] = [*method_problems(methods)]
     if not layers:
         problems.append(Problem("domain adaptation needs a hidden layer, and the model names none"))
+    for method in methods:
+        if method.name in NEED_INPUTS and (inputs is None or classes is None):
+            what = f"method '{method.name}' restores the inputs, and the number of these or of the classes is not given"
+            problems.append(Problem(what, remedy=f"put the inputs among the step's features as '{INPUTS}'"))
     if problems:
         raise InputError(problems)
+    made = (_terms_of(method, layers, seed, domains, target, inputs or 0, classes or 0) for method in methods)
+    return [term for terms in made for term in terms]
+
+
+def _terms_of(
+    method: DomainMethod, layers: Mapping[str, int], seed: int, domains: int, target: int, inputs: int, classes: int
+) -> list[Term]:
     last, width = list(layers.items())[-1]
-    terms: list[Term] = []
-    for method in methods:
-        if method.name == "adabn":
-            continue
-        weight = USUAL_WEIGHTS[method.name] if method.weight is None else method.weight
-        if method.name == "dann":
-            terms.append(DANN(last, width, domains, weight=weight, seed=seed))
-        elif method.name == "confusion":
-            terms.append(DomainConfusion(last, width, domains, weight=weight, seed=seed))
-        elif method.name == "mmd":
-            terms.append(MMD(last, weight, multiples=(1.0,), seed=seed))
-        elif method.name == "mkmmd":
-            terms.append(MMD([*layers, "logits"], weight, seed=seed))
-        elif method.name == "jmmd":
-            terms.append(JointMMD([last, "posteriors"], weight, seed=seed))
-        elif method.name == "coral":
-            terms.append(CORAL(last, weight, seed=seed))
-        else:
-            terms.append(TargetEntropy(weight, target))
-    return terms
+    weight = USUAL_WEIGHTS.get(method.name, 0.0) if method.weight is None else method.weight
+    adversary: dict[str, Any] = {"rate": method.rate or 1.0, "seed": seed}
+    if method.classifier is not None:
+        adversary["hidden"] = tuple(method.classifier)
+    if method.name == "dann":
+        return [DANN(last, width, domains, weight=weight, **adversary)]
+    if method.name == "confusion":
+        return [DomainConfusion(last, width, domains, weight=weight, **adversary)]
+    if method.name == "mmd":
+        return [MMD(last, weight, multiples=(1.0,), seed=seed)]
+    if method.name == "mkmmd":
+        return [MMD([*layers, "logits"], weight, seed=seed)]
+    if method.name == "jmmd":
+        return [JointMMD([last, "posteriors"], weight, seed=seed)]
+    if method.name == "coral":
+        return [CORAL(last, weight, seed=seed)]
+    if method.name == "dsn":
+        separation = DomainSeparation(last, width, INPUTS, inputs, domains, weight=weight, seed=seed)
+        return [separation, DANN(last, width, domains, weight=USUAL_WEIGHTS["dann"], **adversary)]
+    if method.name == "tlda":
+        restored = LabelReconstruction(INPUTS, inputs, classes, width, weight=TLDA_RECONSTRUCTION * weight, seed=seed)
+        return [MeanDivergence(last, weight), restored]
+    return [TargetEntropy(weight, target)] if method.name == "autodial" else []

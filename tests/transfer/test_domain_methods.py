@@ -18,19 +18,26 @@ def step() -> tuple[Step, torch.Tensor]:
     first = torch.randn(20, 6, generator=torch.Generator().manual_seed(0), requires_grad=True)
     second = first[:, :4] * torch.arange(1.0, 5.0)
     domain = torch.arange(20) % 2
-    features = {"hidden.0": first, "hidden.1": second + domain.unsqueeze(1)}
+    features = {"hidden.0": first, "hidden.1": second.exp() + domain.unsqueeze(1), "inputs": torch.ones(20, 7)}
     return Step(first.sum(), second[:, :3], torch.ones(20, dtype=torch.bool), features, domain), first
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "adabn"])
-def test_every_method_with_a_loss_has_a_term_that_moves_the_features(name):
-    (term,) = domain_terms([DomainMethod(name=name)], LAYERS)
-    assert term.weight == USUAL_WEIGHTS[name]
-    if term.schedule is not None:
-        term.schedule(0.5)
-    given, features = step()
-    (gradient,) = torch.autograd.grad(term(given, None), features)
-    assert gradient.abs().sum() > 0
+def test_every_method_with_a_loss_has_terms_that_move_the_features(name):
+    terms = domain_terms([DomainMethod(name=name)], LAYERS, inputs=7, classes=3)
+    assert USUAL_WEIGHTS[name] in [term.weight for term in terms]
+    for term in terms:
+        term.progress = 0.5
+        given, features = step()
+        (gradient,) = torch.autograd.grad(term(given, None), features)
+        assert gradient.abs().sum() > 0
+
+
+def test_a_domain_classifier_takes_its_own_rate_and_size():
+    for name in ("dann", "confusion", "dsn"):
+        method = DomainMethod(name=name, rate=7.0, classifier=[])
+        term = domain_terms([method], LAYERS, inputs=7, classes=3)[-1]
+        assert (term.rate, len(term.classifier)) == (7.0, 1)
 
 
 def test_a_config_may_name_methods_in_any_of_four_ways():
@@ -47,6 +54,8 @@ def test_a_config_may_name_methods_in_any_of_four_ways():
         ("dann+dann", "stands twice"),
         ([{"name": "adabn", "weight": 1.0}], "takes no weight"),
         ("adabn+autodial", "choose one"),
+        ([{"name": "coral", "rate": 3.0}], "no domain classifier"),
+        ("dsn+tlda", "'tlda' restores the inputs"),
     ],
 )
 def test_methods_that_do_not_go_together_are_refused(methods, said):

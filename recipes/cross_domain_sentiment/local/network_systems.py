@@ -2,56 +2,152 @@
 
 from __future__ import annotations
 
-from pairs import Features, Pair, held_out
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pairs import Pair, held_out
 from run_record import Outcome
 from settings import RecipeConfig, SystemConfig
 
-from speechnlp_tl.core.trainer import Trainer
+from speechnlp_tl.core.task import Term
+from speechnlp_tl.core.trainer import Trainer, TrainResult
 from speechnlp_tl.evaluation.domain_distance import ProxyADistance, proxy_a_distance
+from speechnlp_tl.evaluation.selection_scores import mutual_information
 from speechnlp_tl.text.classification import ClassificationTask, Documents
 from speechnlp_tl.text.classifier import DocumentClassifier, hidden_activations, predict
-from speechnlp_tl.transfer.domain_methods import DomainMethod, domain_terms
+from speechnlp_tl.text.compact import CompactRows
+from speechnlp_tl.transfer.domain_methods import NEED_INPUTS, DomainMethod, domain_terms
 from speechnlp_tl.transfer.normalization import adapt_batch_norm
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network after training."""
+
+    model: DocumentClassifier
+    result: TrainResult
 
 
 def run_network(system: SystemConfig, config: RecipeConfig, pair: Pair, source: str, seed: int) -> Outcome:
     """Train one network on one pair; its weights are those of the epoch with the best source validation."""
-    if system.features == "msda":
-        features = pair.denoised(source)
-    else:
-        features = pair.counts(source, system.weighting, system.unit_length)
-    documents = features.source
-    assert documents.labels is not None
-    chosen_on = held_out(len(documents), config.held_out, seed)
-    rest = [number for number in range(len(documents)) if number not in set(chosen_on.tolist())]
-    train = Documents(documents.rows[rest], documents.labels[rest], 0, documents.name)
-    validation = Documents(documents.rows[chosen_on], documents.labels[chosen_on], 0, f"{documents.name}, held out")
-    target = Documents(features.target, None, 1, "target")
+    features = pair.features(system, source)
+    documents, target = features.source, features.target
+    if features.compact is not None:
+        own, target = features.compact_rows  # gradients lie in the span of the rows: the same network, smaller
+        documents = replace(documents, rows=own)
+    train, validation = parted(documents, config.held_out, seed)
+    trained = train_network(system, config, train, validation, target, seed)
+    model, seen = trained.model, [documents.rows, target]
+    distance = _distance(model, seen, seed) if system.distance else None
+    scores = _scores(system, config, trained, train, validation, target, seed) if system.scored else None
+    if features.compact is not None:
+        model = expanded(model, features.compact)
+    predictions = predict(model, features.test).argmax(1)
+    return Outcome(predictions, "source validation", trained.result.best, distance, scores=scores)
 
+
+def parted(documents: Documents, share: float, seed: int) -> tuple[Documents, Documents]:
+    """The source's documents to train on, and those to choose on."""
+    assert documents.labels is not None
+    chosen_on = held_out(len(documents), share, seed)
+    rest = np.setdiff1d(np.arange(len(documents)), chosen_on)
+    train, validation = (
+        replace(documents, rows=documents.rows[numbers], labels=documents.labels[numbers], domain=0)
+        for numbers in (rest, chosen_on)
+    )
+    return train, replace(validation, name=f"{documents.name}, held out")
+
+
+def train_network(
+    system: SystemConfig,
+    config: RecipeConfig,
+    train: Documents,
+    validation: Documents,
+    target: Any,
+    seed: int,
+    directory: Path | None = None,
+) -> Trained:
+    """Train a network on labelled and unlabelled documents; `directory` records the course of it."""
     shape = config.classifier.model_copy(update={"norm": system.norm})
-    model = DocumentClassifier(documents.rows.shape[1], 2, shape, seed)
-    methods = [] if system.method == "none" else [DomainMethod(name=system.method, weight=_weight(system))]
-    terms = domain_terms(methods, model.hidden_layers, seed)
+    model = DocumentClassifier(train.rows.shape[1], 2, shape, seed)
+    terms = make_terms(system, model, seed)
+    unlabelled = Documents(target, None, 1, "target")
     task = ClassificationTask(
         model,
         [train],
-        [target] if terms else [],  # without a term they would only move batch statistics
+        [unlabelled] if terms else [],  # without a term they would only move batch statistics
         {"source": validation},
         batch_size=config.batch_size,
         seed=seed,
+        expose_inputs=system.method in NEED_INPUTS,
     )
     changes = {"seed": seed} | ({"learning_rate": system.learning_rate} if system.learning_rate else {})
-    result = Trainer(task, config.train.model_copy(update=changes), None, terms, quiet=True).fit()
+    changes |= {"epochs": system.epochs} if system.epochs else {}
+    result = Trainer(task, config.train.model_copy(update=changes), directory, terms, quiet=True).fit()
     if system.method == "adabn":
-        loaded = ClassificationTask(model, [train], [target])
-        model = _of_target(loaded, model, len(train), len(target))
-    distance = _distance(model, features, seed) if system.distance else None
-    predictions = predict(model, features.test).argmax(1)
-    return Outcome(predictions, "source validation", result.best, distance)
+        loaded = ClassificationTask(model, [train], [unlabelled])
+        model = _of_target(loaded, model, len(train), len(unlabelled))
+    return Trained(model, result)
 
 
-def _weight(system: SystemConfig) -> float | None:
-    return None if system.method == "adabn" else system.weight
+def make_terms(system: SystemConfig, model: DocumentClassifier, seed: int) -> list[Term]:
+    """The terms of a system's method."""
+    if system.method == "none":
+        return []
+    weight = None if system.method == "adabn" else system.weight
+    method = DomainMethod(name=system.method, weight=weight, rate=system.rate, classifier=system.domain_classifier)
+    return domain_terms([method], model.hidden_layers, seed, inputs=len(model.input.weight), classes=model.classes)
+
+
+def expanded(model: DocumentClassifier, compact: CompactRows) -> DocumentClassifier:
+    """A network of compact rows, for the rows behind them."""
+    found = DocumentClassifier(compact.width, model.classes, model.config)
+    state = model.state_dict()
+    weight = compact.expand(state["input.weight"].numpy().T).T
+    found.load_state_dict(state | {"input.weight": torch.from_numpy(np.ascontiguousarray(weight, np.float32))})
+    return found
+
+
+def _scores(
+    system: SystemConfig,
+    config: RecipeConfig,
+    trained: Trained,
+    train: Documents,
+    validation: Documents,
+    target: Any,
+    seed: int,
+) -> dict[str, float]:
+    """What a network could be chosen by, without a label of the target."""
+    probabilities = predict(trained.model, target)
+    assert trained.result.best is not None
+    return {
+        "source validation": trained.result.best,
+        "reverse validation": _reverse_accuracy(system, config, probabilities, train, validation, target, seed),
+        "mutual information": mutual_information(probabilities),
+    }
+
+
+def _reverse_accuracy(
+    system: SystemConfig,
+    config: RecipeConfig,
+    probabilities: NDArray[np.float32],
+    train: Documents,
+    validation: Documents,
+    target: Any,
+    seed: int,
+) -> float:
+    """Reverse validation (Zhong et al. 2010, as in Ganin et al. 2016): the same system, learnt from the target with the
+    labels that the network gave it and the source without any, in percent on the source's held-out documents."""
+    given = probabilities.argmax(1)
+    if len(set(given.tolist())) < 2:
+        return 50.0  # one class for all: nothing to learn from
+    own, checked = parted(Documents(target, given.astype(np.int64), 0, "target, as judged"), config.held_out, seed)
+    back = train_network(system, config, own, checked, train.rows, seed).model
+    return 100 * float((predict(back, validation.rows).argmax(1) == validation.labels).mean())
 
 
 def _of_target(task: ClassificationTask, model: DocumentClassifier, begin: int, count: int) -> DocumentClassifier:
@@ -63,8 +159,7 @@ def _of_target(task: ClassificationTask, model: DocumentClassifier, begin: int, 
     return adapted
 
 
-def _distance(model: DocumentClassifier, features: Features, seed: int) -> ProxyADistance:
+def _distance(model: DocumentClassifier, seen: list[Any], seed: int) -> ProxyADistance:
     """Of the last hidden layer's activations."""
     last = list(model.hidden_layers)[-1]
-    rows = [hidden_activations(model, part, last) for part in (features.source.rows, features.target)]
-    return proxy_a_distance(*rows, seed)
+    return proxy_a_distance(*(hidden_activations(model, rows, last) for rows in seen), seed)

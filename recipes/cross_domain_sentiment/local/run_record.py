@@ -28,6 +28,8 @@ class Outcome:
     validation_accuracy: float | None = None
     distance: ProxyADistance | None = None
     strength: float | None = None
+    scores: dict[str, float] | None = None
+    """What a model could be chosen by without target labels, by the rule's name: the more the better."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ def settings_of(config: RecipeConfig, system: str) -> dict[str, Any]:
     shared = {"held_out": config.held_out}
     if own.features != "counts":
         shared |= {own.features: getattr(config, own.features).model_dump(mode="json")}
+    if own.fitted_on != "pair":
+        shared |= {"domains": config.domains}
     if own.kind == "network":
         shared |= {name: getattr(config, name).model_dump(mode="json") for name in ("classifier", "train")}
         shared |= {"batch_size": config.batch_size}
@@ -84,6 +88,7 @@ def write_run(
         "validation_accuracy": outcome.validation_accuracy,
         "strength": outcome.strength,
         "distance": None if distance is None else {"value": distance.distance, "ci95": distance.ci95, "n": distance.n},
+        "scores": outcome.scores,
         "wall_s": round(wall_s, 3),
         "peak_mb": round(peak, 1),
         "predictions": " ".join(map(str, outcome.predictions.tolist())),

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from speechnlp_tl.core.config import StrictModel, TrainConfig
 from speechnlp_tl.text.classifier import ClassifierConfig
 
+
 class SelfTraining(StrictModel):
     """Rounds of self-training; see speechnlp_tl.text.baselines.self_train."""
 
@@ -66,10 +67,14 @@ class SystemConfig(StrictModel):
         None, description="source documents re-sampled to equally frequent classes, after C was chosen without"
     )
     augmented: bool = Field(False, description="augmented features on the last round's pseudo-labels")
-    method: Literal["none", "dann", "confusion", "mmd", "mkmmd", "jmmd", "coral", "adabn"] = "none"
-    weight: PositiveFloat = 1.0
+    method: Literal["none", "dann", "confusion", "mmd", "mkmmd", "jmmd", "coral", "dsn", "tlda", "adabn"] = "none"
+    weight: PositiveFloat | None = Field(None, description="of the method's term; its usual one when not given")
+    rate: PositiveFloat | None = Field(None, description="learning rate of a domain classifier, times the network's")
+    domain_classifier: list[PositiveInt] | None = Field(None, description="its hidden layers")
     norm: Literal["none", "batch"] = "none"
     learning_rate: PositiveFloat | None = Field(None, description="instead of the one of `train`")
+    epochs: PositiveInt | None = Field(None, description="instead of those of `train`")
+    scored: bool = Field(False, description="networks: also what each selection rule sees (twice the time)")
     distance: bool = Field(False, description="measure the proxy A-distance of source and target in its features")
 
     @model_validator(mode="after")
@@ -95,6 +100,8 @@ class SystemConfig(StrictModel):
             raise ValueError("'majority' looks at no features: leave 'features' out")
         if (self.features != "counts" and self.unit_length) or (self.features == "sda" and self.weighting != "count"):
             raise ValueError("'unit_length' is for counts, 'weighting' for counts and mSDA: SDA takes words as 0 or 1")
+        if self.kind != "network" and self.scored:
+            raise ValueError("'scored' is for networks")
         if self.features != "msda" and self.fitted_on != "pair":
             raise ValueError("'fitted_on' is for mSDA")
         if not linear and self.chosen != "random":
@@ -111,6 +118,7 @@ class RecipeConfig(StrictModel):
     held_out: float = Field(0.1, gt=0, lt=1, description="share of the labelled documents to choose on")
     source: dict[str, SystemConfig] = Field(description="systems that know the source only, and the ceilings")
     transfer: dict[str, SystemConfig]
+    choices: dict[str, list[str]] = Field({}, description="name -> systems among which each selection rule chooses")
     msda: Denoiser = Denoiser()
     sda: Autoencoder = Autoencoder()
     classifier: ClassifierConfig = ClassifierConfig()
@@ -130,6 +138,10 @@ class RecipeConfig(StrictModel):
         twice = set(self.source) & set(self.transfer)
         if twice:
             raise ValueError(f"systems named twice: {', '.join(sorted(twice))}")
+        for name, among in self.choices.items():
+            unfit = [each for each in among if each not in self.systems or not self.systems[each].scored]
+            if unfit or name in self.systems:
+                raise ValueError(f"choice '{name}' needs a name of its own, and systems with 'scored': {unfit}")
         if self.domains is not None and len(set(self.domains)) < len(self.domains):
             raise ValueError("a domain is named twice")
         return self
