@@ -19,6 +19,7 @@ from speechnlp_tl.text.compact import CompactRows
 from speechnlp_tl.text.features import Rows
 from speechnlp_tl.transfer import pseudo_labels
 from speechnlp_tl.transfer.pseudo_labels import SHARES, Fit, SelfTrainingRound, balanced_labels
+from speechnlp_tl.transfer.resampling import resample
 from speechnlp_tl.transfer.reweighting import augment_features, stack_rows
 
 __all__ = [
@@ -53,7 +54,7 @@ class LinearModel:
     strength: float | None = None
     """The member of CANDIDATES that was chosen; None where there is nothing to choose."""
     validation_accuracy: float | None = None
-    """In percent, on the held-out rows that it was chosen on."""
+    """In percent, on the held-out rows that it was chosen on; the mean over classes where it was re-sampled."""
 
     def scores(self, rows: Rows) -> NDArray[np.float64]:
         """(n, classes)."""
@@ -88,6 +89,7 @@ def fit_linear(
     classes: int = 2,
     candidates: Sequence[float] = CANDIDATES,
     weights: NDArray[np.float64] | None = None,
+    resampled: str | None = None,
     seed: int = 0,
 ) -> LinearModel:
     """A linear SVM (squared hinge loss, one class against the rest) or logistic regression, with its C chosen.
@@ -101,11 +103,14 @@ def fit_linear(
         held_out: numbers of the documents to choose on, or several such arrays whose mean accuracy counts
             (`transfer.shifted_validation`); None chooses nothing and needs one candidate.
         weights: (n,) what each document counts in training (`transfer.reweighting.domain_odds_weights`).
-        seed: of the solver.
+        resampled: how the documents that are trained on are re-sampled to equally frequent classes (a name of
+            `transfer.resampling.STRATEGIES`); held-out ones never are. The candidates are then compared by the mean of
+            the classes' recalls, because plain accuracy prefers the class that is frequent in held-out documents.
+        seed: of the solver and the re-sampling.
 
     Raises:
         InputError: an unknown kind, labels that do not fit or of one class, held-out rows or candidates that do not
-            fit.
+            fit, documents that cannot be re-sampled.
     """
     _check(documents, classes, kind)
     count = len(documents)
@@ -122,19 +127,26 @@ def fit_linear(
         problems.append(f"candidates for C must be above 0, not {tuple(candidates)}")
     if weights is not None and weights.shape != (count,):
         problems.append(f"{count} documents need {count} weights, not {weights.shape}")
+    if weights is not None and resampled is not None:
+        problems.append("re-sampling makes documents that have no weight: take weights or re-sampling")
     if problems:
         raise InputError(problems)
     everything = np.arange(count)
     best, best_accuracy = candidates[0], None
+    truth = _labels(documents)
+    parts = [(_resampled(documents, np.setdiff1d(everything, fold), resampled, seed), fold) for fold in folds]
     for candidate in sorted(candidates) if folds else ():
-        right = []
-        for fold in folds:
-            model = _fit(kind, documents, np.setdiff1d(everything, fold), classes, candidate, weights, seed)
-            right.append(np.mean(model.predict(documents.rows[fold]) == _labels(documents)[fold]))
-        accuracy = 100 * float(np.mean(right))
+        accuracies = []
+        for (train, rest), fold in parts:
+            model = _fit(kind, train, rest, classes, candidate, weights, seed)
+            right = model.predict(documents.rows[fold]) == truth[fold]
+            groups = [right] if resampled is None else [right[truth[fold] == label] for label in np.unique(truth[fold])]
+            accuracies.append(np.mean([group.mean() for group in groups]))
+        accuracy = 100 * float(np.mean(accuracies))
         if best_accuracy is None or accuracy > best_accuracy:
             best, best_accuracy = candidate, accuracy
-    model = _fit(kind, documents, everything, classes, best, weights, seed)
+    train, everything = _resampled(documents, everything, resampled, seed)
+    model = _fit(kind, train, everything, classes, best, weights, seed)
     return replace(model, strength=best, validation_accuracy=best_accuracy)
 
 
@@ -213,6 +225,16 @@ def self_train(
     return pseudo_labels.self_train(
         fit, model, source.rows, _labels(source), target, shares, balanced, with_source, seed
     )
+
+
+def _resampled(
+    documents: Documents, numbers: NDArray[np.int64], how: str | None, seed: int
+) -> tuple[Documents, NDArray[np.int64]]:
+    """Documents and the numbers of those to train on: the given ones, or what re-sampling makes of them."""
+    if how is None:
+        return documents, numbers
+    rows, labels = resample(documents.rows[numbers], _labels(documents)[numbers], how, seed)
+    return replace(documents, rows=rows, labels=labels), np.arange(len(labels))
 
 
 def _fit(

@@ -31,7 +31,8 @@ transfer:
   weighted: {kind: svm, reweighted: true}
   msda: {kind: svm, features: msda}
   sda: {kind: svm, features: sda, tri_training: {}}
-  resampled: {kind: svm, features: msda, resampled: random_over, tri_training: {rounds: 1}}
+  rare: {kind: svm, rare: 0.2}
+  resampled: {kind: svm, rare: 0.2, features: msda, resampled: random_over}
   dann: {kind: network, method: dann}
   adabn: {kind: network, norm: batch, method: adabn}
 """
@@ -145,7 +146,8 @@ def test_scores_are_those_of_the_predictions(made) -> None:
         ("{kind: svm, self_trained: {}}", "did you mean 'self_training'"),
         ("{kind: network, features: sda}", "are for svm and logistic"),
         ("{kind: svm, self_training: {}, tri_training: {}}", "take one"),
-        ("{kind: svm, reweighted: true, resampled: smote}", "take one"),
+        ("{kind: svm, reweighted: true, resampled: smote}", "goes with none of"),
+        ("{kind: svm, labels: target, rare: 0.1}", "a ceiling trained on the target has none"),
     ],
 )
 def test_a_system_that_makes_no_sense_is_refused_with_its_line(made, tmp_path: Path, line: str, said: str) -> None:

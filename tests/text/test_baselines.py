@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from speechnlp_tl.errors import InputError
+from speechnlp_tl.text import baselines
 from speechnlp_tl.text.baselines import (
     LinearModel,
     balanced_labels,
@@ -203,3 +204,30 @@ def test_self_training_refuses_shares_out_of_range():
     source = made(0)
     with pytest.raises(InputError, match="shares above 0 up to 1"):
         self_train("svm", fit_linear("svm", source, HELD_OUT), source, made(1).rows, shares=[0.5, 1.5])
+
+
+def test_documents_that_are_trained_on_are_resampled_and_held_out_ones_are_not(monkeypatch):
+    made_from, documents = [], made(0)
+    rare = np.sort(np.r_[np.flatnonzero(documents.labels == 0), np.flatnonzero(documents.labels == 1)[:30]])
+    thin = Documents(documents.rows[rare], documents.labels[rare])
+    plain = baselines.resample
+    monkeypatch.setattr(
+        baselines, "resample", lambda *options: made_from.append(options[0].shape[0]) or plain(*options)
+    )
+    held_out = np.arange(0, len(rare), 5)
+    alone, found = (fit_linear("svm", thin, held_out, resampled=how) for how in (None, "smote"))
+    assert made_from == [len(rare) - len(held_out), len(rare)]
+    test = made(0, 2000, seed=3)
+    recall = [np.mean(model.predict(test.rows)[test.labels == 1] == 1) for model in (alone, found)]
+    assert recall[1] > recall[0] + 0.05
+    assert accuracy(found, test) > accuracy(alone, test)
+    truth = thin.labels[held_out]
+    rest = np.setdiff1d(np.arange(len(rare)), held_out)
+    rows, labels = plain(thin.rows[rest], thin.labels[rest], "smote", 0)
+    right = (
+        fit_linear("svm", Documents(rows, labels), candidates=[found.strength]).predict(thin.rows[held_out]) == truth
+    )
+    expected = 100 * np.mean([right[truth == label].mean() for label in (0, 1)])
+    assert found.validation_accuracy == pytest.approx(expected)
+    with pytest.raises(InputError, match="take weights or re-sampling"):
+        fit_linear("svm", thin, held_out, weights=np.ones(len(rare)), resampled="smote")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from pairs import Pair, held_out
 from run_record import Outcome
 from settings import SystemConfig
@@ -13,7 +14,6 @@ from speechnlp_tl.evaluation.domain_distance import proxy_a_distance
 from speechnlp_tl.text.baselines import LinearModel, fit_augmented, fit_linear, linear_fit, majority, self_train
 from speechnlp_tl.text.classification import Documents
 from speechnlp_tl.text.compact import CompactRows
-from speechnlp_tl.transfer.resampling import resample
 from speechnlp_tl.transfer.reweighting import domain_odds_weights
 from speechnlp_tl.transfer.shifted_validation import shifted_folds
 from speechnlp_tl.transfer.tri_training import TriTrained, tri_train
@@ -36,6 +36,8 @@ def run_linear(system: SystemConfig, pair: Pair, source: str, share: float, seed
     selection = "source validation" if system.chosen == "random" else "shifted source validation"
     if system.labels == "target":
         documents, selection = Documents(target, pair.target_labels(source), 1, "target"), "target validation"
+    elif system.rare is not None:
+        documents = _thinned(documents, system.rare, seed)
     model, found = _train(system, documents, target, share, seed)
     if features.compact is not None:
         model = _expanded(model, features.compact)
@@ -53,19 +55,16 @@ def _train(
     if system.chosen == "shifted":
         assert documents.labels is not None
         chosen_on = shifted_folds(documents.rows, documents.labels, seed=seed)
-    first = fit_linear(system.kind, documents, chosen_on, weights=weights, seed=seed)
-    model = first
-    if system.resampled is not None:
-        documents, model = _resampled(system, documents, first, seed)
+    first = fit_linear(system.kind, documents, chosen_on, weights=weights, resampled=system.resampled, seed=seed)
     if system.tri_training is not None:
         assert first.strength is not None
         assert documents.labels is not None
         fit, three = linear_fit(system.kind, first.strength), system.tri_training.model_dump()
         return tri_train(fit, documents.rows, documents.labels, target, weights=weights, seed=seed, **three), first
     if system.self_training is None:
-        return model, first
+        return first, first
     options = system.self_training.model_dump()
-    last = self_train(system.kind, model, documents, target, seed=seed, **options)[-1]
+    last = self_train(system.kind, first, documents, target, seed=seed, **options)[-1]
     if not system.augmented:
         return last.model, first
     assert first.strength is not None
@@ -73,19 +72,12 @@ def _train(
     return fit_augmented(system.kind, documents, pseudo, first.strength, seed=seed), first
 
 
-def _resampled(
-    system: SystemConfig, documents: Documents, first: LinearModel, seed: int
-) -> tuple[Documents, LinearModel]:
-    """Re-sampled documents, and the model trained on them with the strength of the first one: rows that are made from
-    others must not meet them again where C is chosen."""
-    assert system.kind in ("svm", "logistic")
-    assert system.resampled is not None
-    assert first.strength is not None
+def _thinned(documents: Documents, share: float, seed: int) -> Documents:
+    """With a random share of the positive documents only."""
     assert documents.labels is not None
-    rows, labels = resample(documents.rows, documents.labels, system.resampled, seed)
-    return replace(documents, rows=rows, labels=labels), linear_fit(system.kind, first.strength)(
-        rows, labels, None, seed
-    )
+    positive = np.random.default_rng(seed).permutation(np.flatnonzero(documents.labels == 1))
+    kept = np.sort(np.r_[np.flatnonzero(documents.labels != 1), positive[: max(1, round(share * len(positive)))]])
+    return replace(documents, rows=documents.rows[kept], labels=documents.labels[kept])
 
 
 def _expanded(

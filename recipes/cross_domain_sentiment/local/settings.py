@@ -63,8 +63,11 @@ class SystemConfig(StrictModel):
     reweighted: bool = Field(False, description="source documents weighted by the odds of a domain classifier")
     self_training: SelfTraining | None = None
     tri_training: TriTraining | None = None
+    rare: float | None = Field(
+        None, gt=0, lt=1, description="share of the source's positive documents that is kept: a planted imbalance"
+    )
     resampled: Literal["random_over", "random_under", "smote", "borderline_smote", "adasyn"] | None = Field(
-        None, description="source documents re-sampled to equally frequent classes, after C was chosen without"
+        None, description="source documents that are trained on re-sampled to equally frequent classes"
     )
     augmented: bool = Field(False, description="augmented features on the last round's pseudo-labels")
     method: Literal["none", "dann", "confusion", "mmd", "mkmmd", "jmmd", "coral", "dsn", "tlda", "adabn"] = "none"
@@ -80,14 +83,16 @@ class SystemConfig(StrictModel):
     @model_validator(mode="after")
     def _fits(self) -> SystemConfig:
         linear = self.kind in ("svm", "logistic")
-        only_linear = (self.reweighted, self.self_training, self.tri_training, self.resampled, self.augmented)
-        if not linear and (any(only_linear) or self.labels == "target" or self.features == "sda"):
-            what = "reweighting, re-sampling, self-training, tri-training, augmentation, target labels and sda"
+        methods = (self.reweighted, self.self_training, self.tri_training, self.resampled, self.augmented)
+        if not linear and (any(methods) or self.rare or self.labels == "target" or self.features == "sda"):
+            what = "rare classes, reweighting, re-sampling, self- and tri-training, augmentation, target labels and sda"
             raise ValueError(f"{what} are for svm and logistic")
         if self.self_training and self.tri_training:
             raise ValueError("'self_training' and 'tri_training' each make labels of their own: take one")
-        if self.resampled and self.reweighted:
-            raise ValueError("'resampled' makes documents that 'reweighted' has no weights for: take one")
+        if self.rare and self.labels == "target":
+            raise ValueError("'rare' thins out the source: a ceiling trained on the target has none")
+        if self.resampled and (self.reweighted or self.self_training or self.tri_training):
+            raise ValueError("'resampled' goes with none of 'reweighted', 'self_training', 'tri_training'")
         if self.augmented and self.self_training is None:
             raise ValueError("'augmented' needs 'self_training' for its pseudo-labels")
         if self.kind != "network" and (self.method != "none" or self.norm != "none"):
