@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from speechnlp_tl.core.progress import shown
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.accuracy import Accuracy, accuracy, macro_f1_interval
 from speechnlp_tl.text.document_file import Document, FieldNames, listed, parse_documents, parse_plain_text, read_lines
@@ -21,7 +23,7 @@ from speechnlp_tl.text.experiment_data import domain_of
 Format = Literal["auto", "jsonl", "text"]
 JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 STANDARD_INPUT = Path("-")
-AT_ONCE = 4096
+AT_ONCE = 1024
 """Documents whose features are in memory together."""
 
 
@@ -87,9 +89,11 @@ def read_input(path: Path, form: Format = "auto", fields: FieldNames | None = No
 
 
 def classify_documents(model: DocumentModel, documents: list[Document]) -> Classified:
-    """The probabilities of every document."""
+    """The probabilities of every document, on a GPU where there is one; shows progress on a terminal."""
+    model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     texts = [document.text for document in documents]
-    parts = [model.predict(texts[begin : begin + AT_ONCE]) for begin in range(0, len(texts), AT_ONCE)]
+    begins = shown(range(0, len(texts), AT_ONCE), "classifying", True)
+    parts = [model.predict(texts[begin : begin + AT_ONCE]) for begin in begins]
     return Classified(documents, np.concatenate(parts), model.labels)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
@@ -63,9 +64,21 @@ class DocumentModel:
     labels: tuple[str, ...]
     """Names, in the order of the classifier's outputs."""
 
-    def rows(self, texts: Sequence[str]) -> Rows:
-        """The texts as the classifier takes them."""
-        return feature_rows(self.features, self.classifier, texts)
+    def rows(self, texts: Sequence[str], show: bool = False) -> Rows:
+        """The texts as the classifier takes them: n-gram counts, tokens for a transformer that is part of it, or the
+        (n, width) that a frozen one gives. `show` is for the progress of the latter."""
+        if isinstance(self.features, NgramFeatures):
+            return self.features.rows(texts)
+        if isinstance(self.classifier, TransformerClassifier):
+            return self.features.tokens(texts)
+        return self.features.encode(texts, show)
+
+    def to(self, device: torch.device) -> DocumentModel:
+        """Move what computes to a device; returns the model itself."""
+        self.classifier.to(device)
+        if isinstance(self.features, TransformerEncoder):
+            self.features.to(device)
+        return self
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, labels) probabilities."""
@@ -106,7 +119,7 @@ class DocumentModel:
 
 
 def make_classifier(features: Features, config: DocumentModelConfig, classes: int, seed: int = 0) -> DocumentClassifier:
-    """A classifier with fresh weights that takes `feature_rows` of these features."""
+    """A classifier with fresh weights for these features, part of which a fine-tuned transformer is."""
     fine_tuned = isinstance(config.features, TransformerConfig) and config.features.fine_tune
     if isinstance(features, TransformerEncoder) and fine_tuned:
         made: DocumentClassifier = TransformerClassifier(features, classes, config.classifier, seed)
@@ -115,13 +128,6 @@ def make_classifier(features: Features, config: DocumentModelConfig, classes: in
     if config.autodial:
         use_autodial(made)
     return made
-
-
-def feature_rows(features: Features, classifier: DocumentClassifier, texts: Sequence[str]) -> Rows:
-    """n-gram counts, tokens for a classifier that begins with the transformer, or a frozen one's (n, width)."""
-    if isinstance(features, NgramFeatures):
-        return features.rows(texts)
-    return features.tokens(texts) if isinstance(classifier, TransformerClassifier) else features.encode(texts)
 
 
 def load_classifier(directory: str | Path) -> DocumentModel:

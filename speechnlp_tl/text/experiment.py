@@ -26,7 +26,6 @@ from speechnlp_tl.text.document_model import (
     DocumentModelConfig,
     FeatureConfig,
     Features,
-    feature_rows,
     make_classifier,
 )
 from speechnlp_tl.text.experiment_data import Selection, TextCorpus, TextDataConfig, data_digest, domain_of, read_corpus
@@ -133,18 +132,17 @@ def train(
         for note in corpus.notes:
             say(note)
     features = _features(config, corpus)
-    if isinstance(features, TransformerEncoder):
-        features.to(processes.device)
     parts = DocumentModelConfig(
         features=config.features,
         classifier=config.classifier,
         autodial=any(method.name == "autodial" for method in config.method),
     )
     classifier = make_classifier(features, parts, len(corpus.labels), config.train.seed)
-    model = DocumentModel(parts, features, classifier, corpus.labels)
+    model = DocumentModel(parts, features, classifier, corpus.labels).to(processes.device)
     terms = domain_terms(config.method, classifier.hidden_layers, config.train.seed, target=TARGET)
-    target = _documents(model, corpus.unlabelled, TARGET, "target") if config.method else None
-    task = _task(config, model, corpus, [target] if target is not None and terms else [])
+    show = not quiet and processes.main
+    target = _documents(model, corpus.unlabelled, TARGET, "target", show) if config.method else None
+    task = _task(config, model, corpus, [target] if target is not None and terms else [], show)
     processes.wait()  # every process must have looked into the folder before one writes there
     if processes.main and not known:
         write_text(out / DIGEST, digest + "\n")
@@ -183,8 +181,10 @@ def _features(config: TextExperiment, corpus: TextCorpus) -> Features:
     return TransformerEncoder.pretrained(config.features)
 
 
-def _documents(model: DocumentModel, documents: Sequence[Document], domain: int, name: str) -> Documents:
-    rows = feature_rows(model.features, model.classifier, [document.text for document in documents])
+def _documents(
+    model: DocumentModel, documents: Sequence[Document], domain: int, name: str, show: bool = False
+) -> Documents:
+    rows = model.rows([document.text for document in documents], show)
     labels = None
     if all(document.label is not None for document in documents):
         labels = np.array([model.labels.index(document.label or "") for document in documents], dtype=np.int64)
@@ -192,15 +192,15 @@ def _documents(model: DocumentModel, documents: Sequence[Document], domain: int,
 
 
 def _task(
-    config: TextExperiment, model: DocumentModel, corpus: TextCorpus, unlabelled: list[Documents]
+    config: TextExperiment, model: DocumentModel, corpus: TextCorpus, unlabelled: list[Documents], show: bool
 ) -> ClassificationTask:
     dev = {}
     if corpus.dev:
         side = TARGET if config.selection == "oracle" else SOURCE
-        dev[config.chosen_on] = _documents(model, corpus.dev, side, "validation")
+        dev[config.chosen_on] = _documents(model, corpus.dev, side, "validation", show)
     return ClassificationTask(
         model.classifier,
-        [_documents(model, corpus.labelled, SOURCE, "source")],
+        [_documents(model, corpus.labelled, SOURCE, "source", show)],
         unlabelled,
         dev,
         batch_size=config.batch_size,

@@ -116,7 +116,10 @@ class NgramFeatures:
 
 
 def _counter(config: NgramConfig, **options: Any) -> Any:
-    from sklearn.feature_extraction.text import CountVectorizer
-
+    try:
+        from sklearn.feature_extraction.text import CountVectorizer
+    except ImportError as error:
+        remedy = 'pip install "speechnlp_tl[text]"'
+        raise InputError(Problem("n-gram features need the package scikit-learn", remedy=remedy)) from error
     longest = (1, config.longest)
     return CountVectorizer(lowercase=config.lowercase, token_pattern=WORD, ngram_range=longest, **options)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.core.evaluation_mode import evaluating
+from speechnlp_tl.core.progress import shown
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.text.classifier import ClassifierConfig, ClassifierOutput, DocumentClassifier, Inputs
 from speechnlp_tl.text.token_rows import TokenBatch, TokenRows
@@ -100,14 +101,19 @@ class TransformerEncoder(nn.Module):
         return pooled
 
     @torch.no_grad()
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(n, width) in eval mode, in the order given; texts of like length travel together."""
+    def encode(self, texts: Sequence[str], show: bool = False) -> NDArray[np.float32]:
+        """(n, width) in eval mode, in the order given; texts of like length travel together.
+
+        Args:
+            show: progress, on a terminal.
+        """
         rows = self.tokens(texts)
-        order = np.argsort([len(ids) for ids in rows.ids], kind="stable")
+        order = np.argsort([-len(ids) for ids in rows.ids], kind="stable")
         found = np.zeros((len(rows), self.width), np.float32)
         device = next(self.model.parameters()).device
         with evaluating(self):
-            for begin in range(0, len(order), ROWS_AT_ONCE):
+            # the longest first: memory runs out at once or never
+            for begin in shown(range(0, len(order), ROWS_AT_ONCE), "running the transformer", show):
                 numbers = order[begin : begin + ROWS_AT_ONCE]
                 found[numbers] = self(rows[numbers].batch().to(device)).float().cpu().numpy()
         return found
