@@ -2,9 +2,10 @@
 
     python -m data_prep.amazon_reviews --out data/amazon-text [--corpus-dir FOLDER_OR_ARCHIVE]
 
-Writes `train.jsonl` and `test.jsonl`: `text`, `label` (`positive` for 4 and 5 stars, `negative` for 1 and 2) and
-`domain` (books, dvd, electronics, kitchen), the order that of the corpus. Upstream has no split; here about a fifth of
-the texts is `test`, and copies of one review, of which there are about 140, stand on one side (`data_prep.text_split`).
+Writes `train.jsonl` and `test.jsonl`: `text` (title and review, as in the n-grams that upstream counts), `label`
+(`positive` for 4 and 5 stars, `negative` for 1 and 2) and `domain` (books, dvd, electronics, kitchen), in the order of
+the corpus. Upstream has no split; here about a fifth of the texts is `test`, and copies of one review, of which there
+are about 140, stand on one side (`data_prep.text_split`).
 
 Upstream's files look like XML and are not: `&`, `<` and stray control characters stand in the text as they are. They
 are parsed as text between known tags; entities stay what they are, and nothing in them is resolved.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.checksums import find_listed, open_listed
@@ -50,9 +52,9 @@ def prepare(corpus: Path, out: Path) -> dict[str, Path]:
     counts: Counter[tuple[str, str, str]] = Counter()
     for domain in DOMAINS:
         for label in LABELS:
-            for text in read_reviews(corpus, f"{domain}/{label}.review", label, problems):
-                split = split_of(text)
-                record = {"text": text, "label": label, "domain": domain}
+            for review in read_reviews(corpus, f"{domain}/{label}.review", label, problems):
+                split = split_of(review.body)
+                record = {"text": review.text, "label": label, "domain": domain}
                 lines[split].append(json.dumps(record, ensure_ascii=False) + "\n")
                 counts[split, domain, label] += 1
     if problems:
@@ -68,8 +70,20 @@ def prepare(corpus: Path, out: Path) -> dict[str, Path]:
     return {split: Path(out) / f"{split}.jsonl" for split in SPLITS}
 
 
-def read_reviews(corpus: Path, name: str, label: str, problems: list[Problem]) -> list[str]:
-    """The texts of one file, in its order; what is wrong is added to `problems`."""
+@dataclass(frozen=True)
+class Review:
+    """What one person wrote."""
+
+    title: str
+    body: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.title}\n{self.body}" if self.title else self.body
+
+
+def read_reviews(corpus: Path, name: str, label: str, problems: list[Problem]) -> list[Review]:
+    """The reviews of one file, in its order; what is wrong is added to `problems`."""
     place = corpus / name
     if find_listed(corpus, name) is None:
         problems.append(Problem("file is missing", file=place))
@@ -81,22 +95,22 @@ def read_reviews(corpus: Path, name: str, label: str, problems: list[Problem]) -
     except OSError as error:
         problems.append(Problem(f"cannot be read: {error.strerror or error}", file=place))
         return []
-    texts, found = [], []
+    reviews, found = [], []
     for number, start in enumerate(re.finditer(r"^<review>$", content, flags=re.MULTILINE), start=1):
         end = content.find("\n</review>", start.end())
         try:
-            texts.append(_text(content[start.end() : end + 1] if end >= 0 else "", label))
+            reviews.append(_review(content[start.end() : end + 1] if end >= 0 else "", label))
         except ValueError as error:
             line = content.count("\n", 0, start.start()) + 1
             found.append(Problem(f"review {number} {error}", file=place, line=line, remedy="get the corpus again"))
-    if not texts and not found:
+    if not reviews and not found:
         found.append(Problem("holds no reviews", file=place, remedy="get the corpus again"))
     problems += found[:_MOST_LISTED]
-    return texts
+    return reviews
 
 
-def _text(review: str, label: str) -> str:
-    """The text of what stands between <review> and </review>; ValueError says what is wrong."""
+def _review(review: str, label: str) -> Review:
+    """What stands between <review> and </review>; ValueError says what is wrong."""
     ratings, texts = _between(review, "rating"), _between(review, "review_text")
     if len(ratings) != 1 or len(texts) != 1:
         raise ValueError(f"has {len(ratings)} ratings and {len(texts)} texts, not one of each")
@@ -108,7 +122,7 @@ def _text(review: str, label: str) -> str:
         raise ValueError(f"has the rating '{ratings[0][:20]}'") from None
     if not (stars > 3 if label == "positive" else stars < 3):
         raise ValueError(f"has {stars:g} stars and stands among the {label} ones")
-    return texts[0]
+    return Review(" ".join(" ".join(_between(review, "title")).split()), texts[0])
 
 
 def _between(review: str, tag: str) -> list[str]:

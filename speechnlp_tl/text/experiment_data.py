@@ -132,14 +132,17 @@ def data_digest(config: TextDataConfig) -> str:
     """SHA-256 of everything in the files.
 
     Raises:
-        InputError: a file cannot be read.
+        InputError: files that cannot be read; lists all.
     """
     digest = hashlib.sha256()
+    problems = []
     for path in [*config.train, *config.dev]:
         try:
             digest.update(f"{path.name}\n".encode() + path.read_bytes())
         except OSError as error:
-            raise InputError(Problem(f"cannot be read: {error.strerror or error}", file=path)) from error
+            problems.append(Problem(f"cannot be read: {error.strerror or error}", file=path))
+    if problems:
+        raise InputError(problems)
     return digest.hexdigest()
 
 

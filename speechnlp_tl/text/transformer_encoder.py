@@ -172,8 +172,8 @@ def _load(name: str, max_tokens: int, revision: str | None = None, local: bool =
             loaded = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
             model, found = AutoModel.from_pretrained(name, **loaded, **options)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        remedy = "name a folder or a hub model with safetensors that needs no code of its own"
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        remedy = "name a folder, or a hub model with safetensors that needs no code of its own"
         raise InputError(Problem(f"the transformer '{name}' cannot be loaded: {reason}", remedy=remedy)) from error
     # a pooler is not used here, and checkpoints of language models have none; other weights would be random ones
     missing = sorted(key for key in found["missing_keys"] if "pooler" not in key)

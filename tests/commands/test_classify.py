@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from data_prep.amazon_reviews import prepare
+from data_prep.fetch import CORPORA, fetch
 from tests.tiny_text import reviews, write_config, write_lines
 
 
@@ -95,6 +98,21 @@ def test_documents_without_labels_are_left_out_of_the_score_and_it_is_said(run, 
     assert done.code == 0, done.err
     assert "1 documents have no label and are not scored" in done.out
     assert "4 documents" in done.out
+
+
+@pytest.mark.slow
+def test_the_raw_amazon_reviews_go_from_file_to_prediction(run, tmp_path: Path, monkeypatch):
+    if not (Path(os.environ.get("SPEECHNLP_DATA", "")) / "text" / "amazon_raw_xml").is_dir():
+        pytest.skip("the raw Amazon reviews are not in SPEECHNLP_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    files = prepare(fetch(CORPORA["amazon-text"]), tmp_path / "reviews")
+    config = write_config(tmp_path / "c.yaml", f"train: {files['train']}, source: books, target: kitchen", epochs=2)
+    done = run("train", config, "--out", tmp_path / "exp", "--quiet", "--set", "method=dann")
+    assert done.code == 0, done.err
+    done = run("classify", "--model", tmp_path / "exp", "--input", files["test"], "--score")
+    (line,) = [line for line in done.out.splitlines() if line.startswith("kitchen: ")]
+    assert float(line.split()[2]) > 65
+    assert line.endswith("425 documents")
 
 
 # What a user can get wrong.

@@ -21,6 +21,22 @@ REVIEW = (
 )
 
 
+def test_the_title_stands_before_the_text_and_does_not_move_a_copy_to_the_other_side(
+    corpus: Path, tmp_path: Path
+) -> None:
+    bodies = [review(f"body {n}", "positive") for n in range(30)]
+    titled = [one.replace("<rating>", f"<title>\nOn  {n}\n</title>\n<rating>") for n, one in enumerate(bodies)]
+    (corpus / "books" / "positive.review").write_text("".join([*bodies, *titled]))
+    sides = defaultdict(set)
+    for split, records in read(prepare(corpus, tmp_path / "out")).items():
+        for record in records:
+            if "body" in record["text"]:
+                sides[record["text"].partition("\n")[2] or record["text"]].add((split, record["text"][:4]))
+    assert len(sides) == 30
+    assert all(len({split for split, _ in side}) == 1 for side in sides.values())
+    assert all({start for _, start in side} == {"body", f"On {body[5:6]}"} for body, side in sides.items())
+
+
 def review(text: str, label: str) -> str:
     return REVIEW.format(stars={"positive": "4.0", "negative": "2.0"}[label], text=text)
 
@@ -118,7 +134,8 @@ def test_the_real_corpus_has_no_copy_on_both_sides(real_data: Path, tmp_path: Pa
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for split, records in found.items():
         for record in records:
-            sides["".join(filter(str.isalnum, record["text"].lower()))].add(split)
+            body = record["text"].partition("\n")[2]
+            sides["".join(filter(str.isalnum, body.lower()))].add(split)
             counts[record["domain"], record["label"]] += 1
     assert set(counts.values()) == {1000}
     assert len(counts) == 8

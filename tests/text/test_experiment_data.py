@@ -94,6 +94,9 @@ def test_the_digest_follows_the_contents(train: Path):
     assert data_digest(config(train)) == before
     train.write_text(train.read_text().replace("books", "boots", 1))
     assert data_digest(config(train)) != before
+    with pytest.raises(InputError) as caught:
+        data_digest(config(Path("absent.jsonl"), dev="gone.jsonl"))
+    assert [problem.file.name for problem in caught.value.problems] == ["absent.jsonl", "gone.jsonl"]
 
 
 def problems(train: Path, selection="source validation", **options: object) -> str:
