@@ -62,7 +62,7 @@ def test_the_loss_of_every_layer_falls(activation, decoder):
     hidden = long.transform(rows)[:, 16:28]
     model = Autoencoder(hidden.mean(0), 6, activation, decoder, 0)
     before = AutoencoderTask(model, hidden, long.noise, 20, 0).evaluate(model)["reconstruction"]
-    assert long.losses[1] < before - 0.3
+    assert long.losses[1] < 0.95 * before
 
 
 def test_losses_are_those_of_the_formulas():
