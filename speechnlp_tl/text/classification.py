@@ -135,14 +135,15 @@ class ClassificationTask(Task):
         return [[*batch.tolist(), *other.tolist()] for batch, other in zip(batches, drawn, strict=True)]
 
     def load(self, rows: list[int], epoch: int) -> DocumentBatch:
-        labels = torch.from_numpy(self.labels[rows])
+        numbers = np.array(rows, dtype=np.int64)
+        labels = self.labels[numbers]
         return DocumentBatch(
             ids=[self.ids[row] for row in rows],
-            units=float((labels != UNLABELLED).sum()),
-            inputs=take(self.rows, rows),
-            labels=labels,
-            domain=torch.from_numpy(self.domain[rows]),
-            weights=None if self.weights is None else torch.from_numpy(self.weights[rows].astype(np.float32)),
+            units=float(np.count_nonzero(labels != UNLABELLED)),
+            inputs=take(self.rows, numbers),
+            labels=torch.from_numpy(labels),
+            domain=torch.from_numpy(self.domain[numbers]),
+            weights=None if self.weights is None else torch.from_numpy(self.weights[numbers].astype(np.float32)),
         )
 
     def step(self, model: nn.Module, batch: DocumentBatch) -> Step:

@@ -47,6 +47,23 @@ class SparseRows:
             rows.shape[1],
         )
 
+    @classmethod
+    def picked(cls, rows: Any, numbers: Sequence[int] | NDArray[np.int64]) -> SparseRows:
+        """Rows of a scipy CSR matrix by their numbers: `of(rows[numbers])` in a third of its time."""
+        chosen = np.asarray(numbers, dtype=np.int64)
+        begins = rows.indptr[:-1][chosen].astype(np.int64)
+        counts = rows.indptr[1:][chosen] - begins
+        offsets = np.zeros(len(chosen) + 1, np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        places = np.repeat(begins - offsets[:-1], counts)
+        places += np.arange(offsets[-1])
+        return cls(
+            torch.from_numpy(rows.indices[places].astype(np.int64)),
+            torch.from_numpy(rows.data[places].astype(np.float32, copy=False)),
+            torch.from_numpy(offsets),
+            rows.shape[1],
+        )
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
@@ -88,6 +105,8 @@ def take(rows: Rows, numbers: Sequence[int] | NDArray[np.int64] | slice) -> Spar
     """Some rows as a model takes them: `SparseRows`, a (B, features) tensor of dense ones, or a `TokenBatch`."""
     from scipy import sparse
 
+    if sparse.issparse(rows) and rows.format == "csr" and not isinstance(numbers, slice):
+        return SparseRows.picked(rows, numbers)
     chosen = rows[numbers]
     if isinstance(chosen, TokenRows):
         return chosen.batch()

@@ -48,9 +48,11 @@ def real_units(step: Step, layer: str, term: str) -> tuple[Tensor, Tensor]:
         )  # fmt: skip
     domain = step.domain if mask.ndim == 1 else step.domain.unsqueeze(1).expand(mask.shape)
     real = mask & (domain >= 0)
-    units = activations[real].to(torch.promote_types(activations.dtype, torch.float32))
+    if real.ndim > 1 or not real.all():  # a choice of all rows costs more than most terms
+        activations, domain = activations[real], domain[real]
+    units = activations.to(torch.promote_types(activations.dtype, torch.float32))
     # the softmax of the real units only: through that of NaN padding, even a gradient of zero comes back as NaN
-    return units.softmax(-1) if layer == POSTERIORS and layer not in step.features else units, domain[real]
+    return units.softmax(-1) if layer == POSTERIORS and layer not in step.features else units, domain
 
 
 def common_units(step: Step, layers: Sequence[str], term: str) -> tuple[list[Tensor], Tensor]:
