@@ -37,6 +37,9 @@ class Finished:
     output: str
     wall_s: float
     peak_mb: float
+    """The largest of it and its own children."""
+    processor_s: float
+    """Of all of them together."""
 
     @property
     def answer(self) -> Any:
@@ -71,7 +74,7 @@ def run(command: Sequence[str | Path], threads: int | None = None, one_core: boo
         shown = " ".join(str(part) for part in command)
         raise SystemExit(f"exit code {child.returncode} of: {shown}\n{output}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Finished(output, wall, usage.ru_maxrss * unit / 1e6)
+    return Finished(output, wall, usage.ru_maxrss * unit / 1e6, usage.ru_utime + usage.ru_stime)
 
 
 def worker(
