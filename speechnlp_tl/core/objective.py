@@ -70,7 +70,8 @@ class Objective(nn.Module):
         active = [(name, term) for name, term in zip(self.names, self._terms(), strict=True) if weights[name] != 0]
         source = self._source_step(batch) if any(term.needs_source for _, term in active) else None
         share = math.prod(term.task_weight for term in self._terms())
-        values = {TASK: step.loss.float() * share}
+        loss = step.loss.float()
+        values = {TASK: loss if share == 1 else loss * share}
         for name, term in active:
             values[name] = term(step, source).float() * weights[name]
         return values
@@ -93,7 +94,10 @@ class Objective(nn.Module):
             parts: how many parts with rows the step has, over all processes and micro-batches.
         """
         per_unit = {TASK: True} | dict(zip(self.names, (term.per_unit for term in self._terms()), strict=True))
-        return {name: value / units if per_unit[name] else value / parts for name, value in values.items()}
+        shares = {name: value / units if per_unit[name] else value for name, value in values.items()}
+        if parts == 1:
+            return shares
+        return {name: share if per_unit[name] else share / parts for name, share in shares.items()}
 
     def _source_step(self, batch: Any) -> Step:
         assert self.source is not None

@@ -87,7 +87,8 @@ class Update:
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         norm = self._clip()
-        shared = torch.cat([torch.stack(part_means).sum(0), norms, torch.tensor(flags(), device=self.device).float()])
+        means_sum = part_means[0] if len(part_means) == 1 else torch.stack(part_means).sum(0)
+        shared = torch.cat([means_sum, norms, torch.tensor(flags(), dtype=torch.float32, device=self.device)])
         *numbers, total_norm = torch.cat([self.processes.total(shared), norm.reshape(1)]).tolist()
         count = len(self._names)
         means, measured, raised = numbers[:count], numbers[count : 2 * count], numbers[2 * count :]
@@ -98,7 +99,8 @@ class Update:
             self._apply(rate)
         else:
             self._undo(buffers)
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None
         return Outcome(
             means=dict(zip(self._names, means, strict=True)),
             norm=total_norm,
@@ -131,10 +133,12 @@ class Update:
                     norms = self._norms(means) * filled / min(filled, self.processes.world_size)
                 # an empty part takes part in the processes' exchange of gradients, with none of its own; and data
                 # parallelism averages gradients over processes where ours are shares of a mean already
-                loss = sum(means.values(), nothing) * (0.0 if part.empty else float(self.processes.world_size))
+                count = 0.0 if part.empty else float(self.processes.world_size)
+                loss = sum(means.values(), nothing)
+                loss = loss if count == 1 else loss * count
                 (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-                own = [means[name].detach() if name in means else nothing for name in self._names]
-                part_means.append(torch.stack(own) * (0.0 if part.empty else 1.0))
+                own = torch.stack([means[name].detach() if name in means else nothing for name in self._names])
+                part_means.append(own * 0.0 if part.empty else own)
         return part_means, norms
 
     def _norms(self, means: dict[str, Tensor]) -> Tensor:
