@@ -110,12 +110,15 @@ def fill_defaults(config: AdaptConfig, seconds: float) -> AdaptConfig:
     if config.method == "auto":
         config = config.model_copy(update={"method": AUTO})
     method = parse_method(config.method)
-    optimizer = config.optimizer or ("adamw" if method.domain else _optimizer(method, config.layers))
+    anew = _starts_anew(method, config.layers)
+    # SGD moves a weight as far as its gradient says, AdamW as far as the rate says, needed or not. Where every weight
+    # was good before, the first forgets less for the same gain; adapters and fresh layers have their way to go.
+    optimizer = config.optimizer or ("adamw" if anew or method.domain else "sgd")
     rate = RATES[method.trained if method.trained in ADAPTERS else optimizer]
     steps = round(20 + 10 * math.sqrt(seconds))
     if method.domain:
-        # source speech is trained on beside the target, which a model has done with: gently, whatever the amount
-        rate, steps = (rate if method.trained in ADAPTERS else DOMAIN_RATE), DOMAIN_STEPS
+        # the source speech beside the target says nothing new: gently, whatever the amount
+        rate, steps = (DOMAIN_RATE if optimizer == "adamw" and not anew else rate), DOMAIN_STEPS
     return config.model_copy(
         update={
             "steps": config.steps or steps,
@@ -135,14 +138,9 @@ def _augmentation(method: Method) -> AugmentConfig:
     return MASKED if method.domain else WARPED
 
 
-def _optimizer(method: Method, layers: LayersConfig) -> str:
-    """SGD moves a weight as far as its gradient says, AdamW as far as the rate says, needed or not.
-
-    Where every weight was good before, the first forgets less for the same gain. Adapters and layers that start
-    afresh have their way to go.
-    """
-    fresh = method.trained == "layers" and layers.rest == "fresh"
-    return "adamw" if fresh or method.trained in ADAPTERS else "sgd"
+def _starts_anew(method: Method, layers: LayersConfig) -> bool:
+    """Whether something is trained that was not good before: an adapter, or layers that start afresh."""
+    return method.trained in ADAPTERS or (method.trained == "layers" and layers.rest == "fresh")
 
 
 def adapt(
@@ -350,19 +348,22 @@ def _train_config(config: AdaptConfig, phase: int, phases: int) -> TrainConfig:
     assert config.steps is not None
     assert config.learning_rate is not None
     assert config.optimizer is not None
+    domain = parse_method(config.method).domain
     return TrainConfig(
         seed=config.seed + phase,
         steps=max(1, (config.steps + phases - 1 - phase) // phases),
         learning_rate=config.learning_rate,
         optimizer=config.optimizer,
-        betas=(0.0, 0.99) if "dann" in config.method_parts else (0.9, 0.999),  # momentum goes round in circles
+        # in a game of two, momentum goes round in circles
+        betas=(0.0, 0.99) if domain == "dann" else (0.9, 0.999),
+        momentum=0.0 if domain == "dann" else 0.9,
         weight_decay=0.0,
         schedule="cosine",
         warmup=0.1,
         clip_norm=1.0 if config.optimizer == "sgd" else 5.0,
         evaluate_every=None,
         # source speech is trained on once more beside the target: the average stays near what was good already
-        average=0.95 if parse_method(config.method).domain else None,
+        average=0.95 if domain else None,
         checkpoint_minutes=1.0,
         log_every=10,
         tensorboard=False,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.evaluation.wer import score
-from speechnlp_tl.speech.adaptation import AdaptConfig, Adapted, adapt, fill_defaults
+from speechnlp_tl.speech.adaptation import AdaptConfig, Adapted, LayersConfig, adapt, fill_defaults
 from speechnlp_tl.speech.adaptation_method import DOMAIN, parse_method
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset
@@ -239,6 +239,16 @@ def test_layers_are_checked_before_training(source):
 def test_an_encoder_without_batch_normalisation_is_refused_by_name(make_recogniser, speech):
     with pytest.raises(InputError, match="adabn needs batch normalisation"):
         adapt_statistics(make_recogniser(encoder={"norm": "layer"}), speech["adaptation"], 0.0)
+
+
+def test_the_rate_fits_what_is_trained_and_how():
+    def rate(method: str, **settings) -> float | None:
+        return fill_defaults(AdaptConfig(method=method, **settings), 10.0).learning_rate
+
+    assert rate("mmd") == 1e-4
+    assert rate("mmd", optimizer="sgd") == rate("kld")
+    assert rate("lhuc+mmd") == rate("lhuc")
+    assert rate("layers+mmd", layers=LayersConfig(rest="fresh")) == rate("layers", layers=LayersConfig(rest="fresh"))
 
 
 def test_what_the_user_sets_stays_set():
