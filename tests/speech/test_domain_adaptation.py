@@ -10,14 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from speechnlp_tl.core.task import Term
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.evaluation.wer import score
+from speechnlp_tl.speech import adaptation
 from speechnlp_tl.speech.adaptation import AdaptConfig, Adapted, LayersConfig, adapt, fill_defaults
 from speechnlp_tl.speech.adaptation_method import DOMAIN, parse_method
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.domain_adaptation import DomainConfig, adapt_statistics, domain_terms
 from speechnlp_tl.speech.recogniser import Recogniser
+from speechnlp_tl.transfer.adversarial import DANN
 from speechnlp_tl.transfer.discrepancy import mmd
 from tests.tiny import TinyCorpus
 
@@ -121,39 +124,39 @@ def test_endless_source_seconds_are_the_source(source, speech):
         torch.testing.assert_close(weights(adapted)[name], value, rtol=1e-5, atol=1e-5)
 
 
-@pytest.fixture(scope="module")
-def without_a_term(tiny_recogniser: Recogniser, speech: Speech) -> Recogniser:
-    """Trained on source speech as long and as fast, with a term of weight 0."""
-    settings = {"steps": 60, "learning_rate": 2e-3, "domain": DomainConfig(weight=0.0)}
-    return adapted_by("mmd", tiny_recogniser, speech, **settings).recogniser
-
-
 @pytest.mark.parametrize(
-    ("method", "weight", "layer", "share"),
+    ("method", "weight", "layer", "rate"),
     [
-        ("mmd", 300.0, "layer2", 0.5),
-        ("mkmmd", 300.0, "layer2", 0.5),
-        ("coral", 1e4, "layer2", 0.5),
-        ("dann", 3.0, "layer4", 0.85),
+        ("mmd", 300.0, "layer2", 2e-3),
+        ("mkmmd", 300.0, "layer2", 2e-3),
+        ("coral", 1e4, "layer2", 2e-3),
+        ("dann", 10.0, "layer4", 4e-3),
     ],
 )
 def test_the_term_brings_unheard_speech_of_both_closer_and_weight_0_does_not(
-    source, speech, without_a_term, method: str, weight: float, layer: str, share: float
+    source, speech, method: str, weight: float, layer: str, rate: float
 ):
-    settings = {"steps": 60, "learning_rate": 2e-3, "domain": DomainConfig(weight=weight)}
-    adapted = adapted_by(method, source, speech, **settings).recogniser
-    before, control, after = (distance(one, speech, layer) for one in (source, without_a_term, adapted))
-    assert after < share * control, (before, control, after)
-    assert after < share * before, (before, control, after)
+    settings = {"steps": 40 if method != "dann" else 60, "learning_rate": rate}
+    control, adapted = (
+        adapted_by(method, source, speech, domain=DomainConfig(weight=strength), **settings).recogniser
+        for strength in (0.0, weight)
+    )
+    before, without, after = (distance(one, speech, layer) for one in (source, control, adapted))
+    assert after < 0.7 * without, (before, without, after)
+    assert after < 0.7 * before, (before, without, after)
 
 
-def test_a_speaker_with_another_vocal_tract_is_understood_better_without_transcripts(source, speech, without_a_term):
-    settings = {"steps": 40, "learning_rate": 2e-3, "domain": DomainConfig(weight=300.0)}
-    adapted = adapted_by("mmd", source, speech, **settings).recogniser
-    before, control, after = (wer(one, speech["test"]) for one in (source, without_a_term, adapted))
-    assert after < before - 10, (before, control, after)
-    assert after < control - 10, (before, control, after)
-    assert wer(adapted, speech["dev"]) < wer(source, speech["dev"]) + 5
+def test_danns_classifier_loses_against_a_strong_model_and_wins_against_a_weak_one(source, speech, monkeypatch):
+    """Averaged over the run and over both domains; 0.5 is guessing."""
+    made: list[Term] = []
+    monkeypatch.setattr(
+        adaptation, "domain_terms", lambda *arguments: made.extend(domain_terms(*arguments)) or [made[-1]]
+    )
+    for weight in (0.01, 10.0):
+        adapted_by("dann", source, speech, steps=60, learning_rate=4e-3, domain=DomainConfig(weight=weight))
+    weak, strong = (term.take_accuracy() for term in made if isinstance(term, DANN))
+    assert weak > 0.57
+    assert strong < 0.54
 
 
 @pytest.mark.parametrize("method", ["adabn", "dann+adabn", "mmd", "coral+l2sp", "layers+mmd", "lin+dann"])
