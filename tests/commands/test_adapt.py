@@ -164,11 +164,13 @@ def test_the_course_of_the_adaptation_is_recorded_beside_the_model(adapt, tmp_pa
     }
 
 
+@pytest.mark.parametrize("method", ["kld", "mmd+adabn", "dann"])
 def test_an_interrupted_adaptation_goes_on_where_it_stopped(
-    adapt, run, tiny_experiment, tiny_corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    adapt, run, tiny_experiment, tiny_corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ):
     """As after a kill behind a checkpoint of step 6; another seed must not go on from it."""
-    settings = ("--method", "kld", "--set", "steps=10")
+    settings = ("--method", method, "--set", "steps=10")
+    settings += () if method == "kld" else ("--source-data", tiny_corpus.dev, "--set", "domain.max_units=50")
     adapt(tmp_path / "whole", *settings)
     arguments = ("--model", tiny_experiment, "--data", tiny_corpus.adaptation, "--out", tmp_path / "new")
     taken = []
