@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 from network_systems import parted, train_network
-from pairs import Features, read_pair
+from pairs import Features, Pair, read_pair
+from run_record import runs_on
 from run_systems import DENOISERS
 from settings import RecipeConfig
 
+from data_prep.amazon import label_names
 from data_prep.command import run
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.evaluation.domain_plots import Cloud, clouds, domain_accuracy_curves
@@ -22,7 +24,6 @@ from speechnlp_tl.text.classifier import DocumentClassifier, hidden_activations
 PLAIN, ADVERSARY = "network", "dann"
 SHOWN = 500
 """Reviews of each domain in a t-SNE."""
-CLASSES = ("negative", "positive")
 
 
 def main() -> None:
@@ -41,14 +42,16 @@ def _work(arguments: argparse.Namespace) -> None:
         print(f"no pictures: the config has no systems '{PLAIN}' and '{ADVERSARY}'")
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
-    curves = {}
+    curves, denoisers = {}, runs_on(arguments.data, arguments.runs) / DENOISERS
+    classes = label_names(arguments.data)
     for number, (source, target) in enumerate(permutations(config.domains_in(arguments.data), 2)):
-        pair = read_pair(arguments.data, *sorted((source, target)), config, arguments.runs / DENOISERS)
+        pair = read_pair(arguments.data, *sorted((source, target)), config, denoisers)
         features = pair.features(config.systems[ADVERSARY], source)
         _, history = _trained(config, ADVERSARY, features)
         curves[f"{source} → {target}"] = [float(record["dann_domain_accuracy"]) for record in history]
         if number == 1:
-            panels = [_cloud(config, name, features, pair.target_labels(source), (source, target)) for name in shown]
+            labels = [classes[label] for label in (*_first(pair, source), *_first(pair, target))]
+            panels = [_cloud(config, name, features, labels, (source, target)) for name in shown]
             figure = clouds(panels, title=f"Hidden layer, training reviews, {source} → {target} (t-SNE)")
             save(figure, arguments.out / f"{arguments.corpus}-tsne.png")
     figure = domain_accuracy_curves(curves, title="DANN: is the domain classifier misled?", label="pairs of domains")
@@ -63,16 +66,18 @@ def _trained(config: RecipeConfig, name: str, features: Features) -> tuple[Docum
     return trained.model, trained.result.history
 
 
-def _cloud(config: RecipeConfig, name: str, features: Features, target_labels: Any, names: tuple[str, str]) -> Cloud:
-    """The labels only choose the markers."""
+def _first(pair: Pair, name: str) -> list[int]:
+    """Labels of the reviews that are shown: they choose the markers, nothing else."""
+    return pair.train[name].labels[:SHOWN].tolist()
+
+
+def _cloud(config: RecipeConfig, name: str, features: Features, labels: list[str], names: tuple[str, str]) -> Cloud:
     model, _ = _trained(config, name, features)
     last = list(model.hidden_layers)[-1]
     rows = [features.source.rows[:SHOWN], features.target[:SHOWN]]
-    assert features.source.labels is not None
-    labels = np.concatenate([features.source.labels[:SHOWN], target_labels[:SHOWN]])
     domain = np.repeat(names, [part.shape[0] for part in rows]).tolist()
     points = np.concatenate([hidden_activations(model, part, last) for part in rows])
-    return Cloud(name, points, domain, [CLASSES[label] for label in labels])
+    return Cloud(name, points, domain, labels)
 
 
 if __name__ == "__main__":

@@ -46,16 +46,24 @@ def _work(arguments: argparse.Namespace) -> None:
 
 
 def _publish(records: list[Record], corpus: str, figures: Path) -> None:
-    """Merge into the results beside the recipe; the systems measured now replace their earlier records."""
+    """Merge into the results beside the recipe: what was measured now replaces its earlier records, and those of systems
+    that no configuration names any more go."""
     folder = Path(__file__).parent.parent
     for figure in sorted(figures.glob(f"{corpus}-*.png")):
         with atomic_file(folder / "figures" / figure.name) as temporary:
             temporary.write_bytes(figure.read_bytes())
     path, new = folder / "results.json", {record.system for record in records}
     earlier = read_results(path) if path.is_file() else []
-    kept = [old for old in earlier if old.corpus != corpus or old.system not in new]
+    named = _named(folder / "conf")
+    kept = [old for old in earlier if old.corpus != corpus or (old.system in named and old.system not in new)]
     write_results(path, [*kept, *records])
     _render(folder, [*kept, *records])
+
+
+def _named(folder: Path) -> set[str]:
+    """Systems of all configurations of the recipe."""
+    configs = [load_config(path, RecipeConfig) for path in sorted(folder.glob("*.yaml")) if "encoder" not in path.stem]
+    return {system for config in configs for system in config.systems}
 
 
 def _render(folder: Path, records: Sequence[Record]) -> None:
