@@ -85,9 +85,15 @@ def test_only_the_ceiling_sees_target_labels_and_nothing_sees_test_labels(made, 
     changed = {
         name for name in runs if name.startswith("books") and runs[name]["predictions"] != lied[name]["predictions"]
     }
-    assert changed == {"books ceiling"}
-    assert {run["selection"] for name, run in runs.items() if "ceiling" not in name} == {"source validation"}
-    assert runs["books ceiling"]["selection"] == "target validation"
+    assert changed == {"books ceiling", "books known"}
+    rules = {name: runs[f"books {name}"]["selection"] for name in ("ceiling", "known", "shared", "svm", "dann")}
+    assert rules == {
+        "ceiling": "target validation",
+        "known": "source validation, 10 target labels",
+        "shared": "shifted source validation",
+        "svm": "source validation",
+        "dann": "source validation",
+    }
 
 
 def test_other_reviews_are_other_runs_and_other_denoisers(made, tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def _work(arguments: argparse.Namespace) -> None:
 
 
 def _publish(records: list[Record], corpus: str, figures: Path) -> None:
-    """Merge into the results beside the recipe: what was measured now replaces its earlier records, and those of systems
-    that no configuration names any more go."""
+    """Merge into the results beside the recipe: what was measured now replaces its earlier records, and those of
+    systems that no configuration names any more go."""
     folder = Path(__file__).parent.parent
     for figure in sorted(figures.glob(f"{corpus}-*.png")):
         with atomic_file(folder / "figures" / figure.name) as temporary:
