@@ -82,6 +82,12 @@ def prepare(corpus: Path, out: Path) -> dict[str, Path]:
     return {domain: Path(out) / domain for domain in DOMAINS}
 
 
+def label_names(folder: Path) -> list[str]:
+    """The names of the labels by their numbers: those in `labels.txt` of prepared reviews, or LABELS without it."""
+    named = folder / LABEL_NAMES
+    return named.read_text(encoding="utf-8").split("\n")[:-1] if named.is_file() else list(LABELS)
+
+
 def read_prepared(folder: Path, features: int | None = FEATURES) -> dict[str, Reviews]:
     """The splits (`train`, `test`) in a domain's folder that `prepare` wrote, or another module in the same layout.
 
@@ -96,8 +102,7 @@ def read_prepared(folder: Path, features: int | None = FEATURES) -> dict[str, Re
     from scipy import sparse
 
     splits, problems = {}, []
-    named = folder.parent / LABEL_NAMES
-    known = named.read_text(encoding="utf-8").split("\n")[:-1] if named.is_file() else list(LABELS)
+    known = label_names(folder.parent)
     for split in SPLITS:
         counts_file, labels_file = folder / f"{split}.npz", folder / f"{split}.labels.txt"
         try:

@@ -43,5 +43,5 @@ def test_links_between_pages_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             if "://" not in target and not (page.parent / target).exists():
                 broken.append(f"{page.relative_to(ROOT)}: {target}")
-    measured = [line for line in broken if not line.endswith("RESULTS.md")]  # written by runs, not by hand
+    measured = [line for line in broken if "/RESULTS" not in line]  # written by runs, not by hand
     assert not measured, broken

@@ -22,6 +22,8 @@ stage 2 "source models and ceilings" "$data" local -- \
   python local/run_systems.py --conf "$conf" --part source --data "$data" --out "$exp/runs" --jobs "$jobs"
 stage 3 "transfer" "$data" local -- \
   python local/run_systems.py --conf "$conf" --part transfer --data "$data" --out "$exp/runs" --jobs "$jobs"
+stage 5 "pictures" "$data" local -- \
+  python local/pictures.py --corpus "$corpus" --conf "$conf" --data "$data" --runs "$exp/runs" --out "$exp/figures"
 stage 5 "score" "$exp/runs" "$data" local -- \
   python local/write_results.py --corpus "$corpus" --conf "$conf" --data "$data" --runs "$exp/runs" --out "$exp" \
   --publish "$publish"

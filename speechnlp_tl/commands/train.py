@@ -64,7 +64,8 @@ def _train_text(config: Path, out: Path, overrides: list[str], quiet: bool) -> N
     side = experiment.chosen_on
     if trained.metrics:
         accuracy, macro_f1 = (trained.metrics[f"{side}_{name}"] for name in ("accuracy", "macro_f1"))
-        what = f"documents of the {side}, which chose the weights ({experiment.selection})"
+        chosen = "" if experiment.rule == "last epoch" else f", which chose the weights ({experiment.rule})"
+        what = f"documents of the {side}{chosen}"
         typer.echo(f"accuracy {accuracy:.2f} %, macro-F1 {macro_f1:.2f} % on validation {what}")
 
 

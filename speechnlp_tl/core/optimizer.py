@@ -31,12 +31,10 @@ def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     rates = {id(p): term.rate for term in module.modules() if isinstance(term, Term) for p in term.parameters()}
     kinds: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for p in parameters:
-        kinds.setdefault((rates.get(id(p), 1.0), p.ndim > 1), []).append(p)
+        kinds.setdefault((rates.get(id(p), 1.0), p.ndim <= 1), []).append(p)
     groups = [
-        {"params": some, "weight_decay": config.weight_decay if decayed else 0.0, "rate": rate}
-        for (rate, decayed), some in sorted(
-            kinds.items(), key=lambda kind: (kind[0][0] != 1.0, kind[0][0], not kind[0][1])
-        )
+        {"params": kinds[rate, vector], "weight_decay": 0.0 if vector else config.weight_decay, "rate": rate}
+        for rate, vector in sorted(kinds)
     ]
     fused = all(p.is_floating_point() for p in parameters)
     if config.optimizer == "adamw":

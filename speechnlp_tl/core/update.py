@@ -167,7 +167,7 @@ class Update:
 
     def _apply(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["rate"]
+            group["lr"] = rate * group.get("rate", 1.0)  # absent in older checkpoints
         if self.scaler is None:
             self.optimizer.step()
         else:

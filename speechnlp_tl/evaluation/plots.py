@@ -183,7 +183,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figur
     figure = Figure(figsize=(8.0, 2.6 * len(panels)), layout="constrained")
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (label, members) in zip(grid, panels, strict=True):
-        _style(axes)
+        style(axes)
         for index, (name, (x, y)) in enumerate(members.items()):
             look = _look(index, line=True) | ({"marker": ""} if len(x) > 40 else {"markersize": 3})
             axes.plot(x, y, **look, label=name)
@@ -205,7 +205,7 @@ def before_after(
 
     figure = Figure(figsize=(8.0, 0.7 * len(labels) + 1.3), layout="constrained")
     axes = figure.subplots()
-    _style(axes)
+    style(axes)
     rows = np.arange(len(labels), dtype=float)
     values = [line.y[0] for line in after]
     ends = [(line.low[0], line.high[0]) if line.low and line.high else None for line in after]
@@ -250,13 +250,13 @@ def _axes(title: str) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=(7.6, 4.2), layout="constrained")
     axes = figure.subplots()
-    _style(axes)
+    style(axes)
     if title:
         axes.set_title(title, fontsize=11)
     return figure, axes
 
 
-def _style(axes: Axes) -> None:
+def style(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -44,6 +44,12 @@ RATES = {"sgd": 3e-2, "adamw": 5e-4, "lhuc": 2e-2, "lin": 2e-3, "lora": 2e-3}
 DOMAIN_RATE, DOMAIN_STEPS = 1e-4, 60
 """Of methods that learn from audio alone, where weights of the source are trained."""
 
+WARPED = AugmentConfig(warps=[0.8, 0.9, 1.0, 1.1, 1.2])
+MASKED = AugmentConfig(
+    speeds=[0.9, 1.0, 1.1], warps=[0.9, 0.95, 1.0, 1.05, 1.1], time_masks=1, time_mask_frames=10, frequency_masks=1
+)
+"""Perturbations: of a little transcribed speech; and where source speech is trained on once more, of both."""
+
 
 class LayersConfig(StrictModel):
     """Method `layers`: which layers come from the source and stay as they are."""
@@ -71,7 +77,7 @@ class AdaptConfig(StrictModel):
     lora_rank: PositiveInt = 4
     unsupervised: bool = Field(False, description="learn from the model's own hypotheses instead of transcripts")
     confidence: float = Field(0.5, ge=0, le=1, description="least confidence of a hypothesis to learn from")
-    augment: AugmentConfig = AugmentConfig(warps=[0.8, 0.9, 1.0, 1.1, 1.2])
+    augment: AugmentConfig | None = None
     batch_seconds: PositiveFloat = 15.0
     seed: int = Field(0, ge=0)
 
@@ -104,17 +110,22 @@ def fill_defaults(config: AdaptConfig, seconds: float) -> AdaptConfig:
     if config.method == "auto":
         config = config.model_copy(update={"method": AUTO})
     method = parse_method(config.method)
-    optimizer = config.optimizer or ("adamw" if method.domain else _optimizer(method, config.layers))
+    anew = _starts_anew(method, config.layers)
+    # SGD moves a weight as far as its gradient says, AdamW as far as the rate says, needed or not. Where every weight
+    # was good before, the first forgets less for the same gain; adapters and fresh layers have their way to go.
+    optimizer = config.optimizer or ("adamw" if anew or method.domain else "sgd")
     rate = RATES[method.trained if method.trained in ADAPTERS else optimizer]
     steps = round(20 + 10 * math.sqrt(seconds))
     if method.domain:
-        # source speech is trained on beside the target, which a model has done with: gently, whatever the amount
-        rate, steps = (rate if method.trained in ADAPTERS else DOMAIN_RATE), DOMAIN_STEPS
+        # the source speech beside the target says nothing new: gently, whatever the amount
+        rate, steps = (DOMAIN_RATE if optimizer == "adamw" and not anew else rate), DOMAIN_STEPS
     return config.model_copy(
         update={
             "steps": config.steps or steps,
             "learning_rate": config.learning_rate or rate,
             "optimizer": optimizer,
+            "augment": config.augment or _augmentation(method),
+            "domain": config.domain.filled(method.domain) if method.domain else config.domain,
             # 0.7 for a few seconds, 0.6 at half a minute, 0.4 at 70 seconds, 0.1 with plenty
             "kld": 0.1 + 0.6 / (1.0 + (seconds / 70.0) ** 2) if config.kld is None else config.kld,
             "l2sp": 20.0 / (1.0 + seconds / 2.0) if config.l2sp is None else config.l2sp,
@@ -123,14 +134,13 @@ def fill_defaults(config: AdaptConfig, seconds: float) -> AdaptConfig:
     )
 
 
-def _optimizer(method: Method, layers: LayersConfig) -> str:
-    """SGD moves a weight as far as its gradient says, AdamW as far as the rate says, needed or not.
+def _augmentation(method: Method) -> AugmentConfig:
+    return MASKED if method.domain else WARPED
 
-    Where every weight was good before, the first forgets less for the same gain. Adapters and layers that start
-    afresh have their way to go.
-    """
-    fresh = method.trained == "layers" and layers.rest == "fresh"
-    return "adamw" if fresh or method.trained in ADAPTERS else "sgd"
+
+def _starts_anew(method: Method, layers: LayersConfig) -> bool:
+    """Whether something is trained that was not good before: an adapter, or layers that start afresh."""
+    return method.trained in ADAPTERS or (method.trained == "layers" and layers.rest == "fresh")
 
 
 def adapt(
@@ -165,16 +175,15 @@ def adapt(
         utterances, left_out = own_transcripts(recogniser, utterances, config.confidence, allow_pipes)
     adapted = recogniser.with_model(copy.deepcopy(recogniser.model))
     features = recogniser.config.features
-    dataset = SpeechDataset(utterances, features, config.augment, config.seed, allow_pipes=allow_pipes)
+    augment = config.augment or _augmentation(parse_method(config.method))
+    dataset = SpeechDataset(utterances, features, augment, config.seed, allow_pipes=allow_pipes)
     seconds = sum(dataset.frames) / 100.0
     config = fill_defaults(config, seconds)
     method = parse_method(config.method)
     adapter, report, phases = _prepare(method, config, recogniser.model, adapted.model)
     _keep_prior(recogniser.model, adapted.model)
     speaking, guessed = _pronouncing(adapted, utterances)
-    task = AsrTask(
-        speaking, utterances, (), config.augment, config.batch_seconds, config.seed, dataset, keep_prior=True
-    )
+    task = AsrTask(speaking, utterances, (), augment, config.batch_seconds, config.seed, dataset, keep_prior=True)
     terms = _terms(method, config, adapted.model, recogniser.model, fisher)
     result = _train(task, config, phases, terms, recogniser, report, directory)
     return Adapted(adapted, method, config, len(utterances), seconds, adapter, report, result, left_out, guessed)
@@ -200,8 +209,8 @@ def _adapt_to_audio(
     if not source_speech:
         raise InputError(Problem(f"{method.needs_source_speech}", remedy="name some with --source-data"))
     adapted = recogniser.with_model(copy.deepcopy(recogniser.model))
-    batch_seconds, seed = config.batch_seconds, config.seed
-    task = DomainAsrTask(adapted, source_speech, utterances, config.augment, batch_seconds, seed, allow_pipes)
+    augment, batch_seconds, seed = config.augment or _augmentation(method), config.batch_seconds, config.seed
+    task = DomainAsrTask(adapted, source_speech, utterances, augment, batch_seconds, seed, allow_pipes)
     seconds = sum(task.target.frames) / 100.0
     config = fill_defaults(config, seconds)
     terms = domain_terms(method.domain, config.domain, adapted.model, seed)
@@ -339,19 +348,22 @@ def _train_config(config: AdaptConfig, phase: int, phases: int) -> TrainConfig:
     assert config.steps is not None
     assert config.learning_rate is not None
     assert config.optimizer is not None
+    domain = parse_method(config.method).domain
     return TrainConfig(
         seed=config.seed + phase,
         steps=max(1, (config.steps + phases - 1 - phase) // phases),
         learning_rate=config.learning_rate,
         optimizer=config.optimizer,
-        betas=(0.0, 0.99) if "dann" in config.method_parts else (0.9, 0.999),  # momentum goes round in circles
+        # in a game of two, momentum goes round in circles
+        betas=(0.0, 0.99) if domain == "dann" else (0.9, 0.999),
+        momentum=0.0 if domain == "dann" else 0.9,
         weight_decay=0.0,
         schedule="cosine",
         warmup=0.1,
         clip_norm=1.0 if config.optimizer == "sgd" else 5.0,
         evaluate_every=None,
         # source speech is trained on once more beside the target: the average stays near what was good already
-        average=0.95 if parse_method(config.method).domain else None,
+        average=0.95 if domain else None,
         checkpoint_minutes=1.0,
         log_every=10,
         tensorboard=False,

@@ -193,7 +193,8 @@ class AdaptationRun:
             before_words = {name: found.words for name, found in self._transcribe(self.source, utterances)}
             after_words = {name: found.words for name, found in self._transcribe(after, utterances)}
             summary = summarise(reference, after_words, speakers, before_words)
-            yield f"{what} ({path}), before and after:"
+            learned = measured is self.old and parse_method(self.config.method).domain
+            yield f"{what} ({path}{', learned from' if learned else ''}), before and after:"
             yield f"  {summary.headline('word')}"
             yield f"  {summary.baseline_line('word')}"
             scores[what] = summary.to_json()

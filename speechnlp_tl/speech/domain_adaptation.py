@@ -43,6 +43,10 @@ class DomainConfig(StrictModel):
         5.0, ge=0, description="adabn: seconds of speech that the source's statistics count for beside the target's"
     )
 
+    def filled(self, method: str) -> DomainConfig:
+        """With the weight that the method has by default, if none was given."""
+        return self.model_copy(update={"weight": WEIGHTS[method]}) if self.weight is None else self
+
 
 def domain_terms(method: str, config: DomainConfig, model: AcousticModel, seed: int) -> list[Term]:
     """The term that makes source and target look alike.
@@ -65,7 +69,8 @@ def domain_terms(method: str, config: DomainConfig, model: AcousticModel, seed: 
         problems.append(Problem("dann's classifier looks at one layer", remedy="name one in domain.layers"))
     if problems:
         raise InputError(problems)
-    weight = WEIGHTS[method] if config.weight is None else config.weight
+    weight = config.filled(method).weight
+    assert weight is not None
     if method == "dann":
         return [DANN(layers[0], model.encoder.config.width, weight=weight, seed=seed)]
     if method == "coral":

@@ -6,7 +6,6 @@ The target has no transcripts here: whatever `Utterance.text` says is never look
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain, zip_longest
 
 import torch
 from torch import Tensor
@@ -58,13 +57,10 @@ class DomainAsrTask(AsrTask):
         targets = batches_by_cost(self.target.frames, half, self.seed, epoch, longest_first=False)
         sources = batches_by_cost(self.train.frames, half, self.seed, epoch, longest_first=False)
         first = len(self.train)
-        together = []
-        for number, rows in enumerate(targets):
-            spoken = sources[number % len(sources)]
-            # alternating, so that each part of a step that is split over processes has both
-            pairs = zip_longest(spoken, (first + row for row in rows))
-            together.append([row for row in chain.from_iterable(pairs) if row is not None])
-        return together
+        # one after the other: a part of a step that is split over processes, every n-th row, then has both
+        return [
+            [*sources[number % len(sources)], *(first + row for row in rows)] for number, rows in enumerate(targets)
+        ]
 
     def place(self, row: int) -> tuple[SpeechDataset, int]:
         first = len(self.train)

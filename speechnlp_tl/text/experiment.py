@@ -33,6 +33,7 @@ from speechnlp_tl.text.ngrams import NgramConfig, NgramFeatures
 from speechnlp_tl.text.transformer_encoder import TransformerEncoder
 from speechnlp_tl.transfer.domain_methods import (
     NEED_BATCH_NORM,
+    NEED_INPUTS,
     DomainMethod,
     domain_terms,
     method_problems,
@@ -54,11 +55,17 @@ class TextExperiment(StrictModel):
     classifier: ClassifierConfig = ClassifierConfig()
     method: Annotated[list[DomainMethod], BeforeValidator(read_methods)] = Field(default_factory=list)
     """`none`, a name, names joined by + or a list: see `speechnlp_tl.transfer.domain_methods`."""
-    selection: Selection = "source validation"
-    """What chooses the weights; `oracle` looks at target labels."""
+    selection: Selection | None = None
+    """What chooses the weights; `oracle` looks at target labels. None is `last epoch` with a method and
+    `source validation` without: the epoch that is best on the source is often one before a method has done anything."""
     batch_size: int = Field(64, ge=2, description="labelled documents of one step")
     unlabelled_per_labelled: NonNegativeFloat = Field(1.0, description="target documents of one step, for the terms")
     train: TrainConfig
+
+    @property
+    def rule(self) -> Selection:
+        """What chooses the weights."""
+        return self.selection or ("last epoch" if self.method else "source validation")
 
     @property
     def chosen_on(self) -> str:
@@ -78,10 +85,19 @@ class TextExperiment(StrictModel):
             for name in names
             if name in NEED_BATCH_NORM and self.classifier.norm != "batch"
         ]
+        problems += [
+            f"{name} restores n-gram counts: a transformer has none"
+            for name in names
+            if name in NEED_INPUTS and not isinstance(self.features, NgramConfig)
+        ]
         metric = self.train.metric
-        if metric is not None and not metric.startswith(f"{self.chosen_on}_"):
+        if metric is not None and self.rule == "last epoch":
+            problems.append(
+                f"the last epoch's weights are kept, not those that are best by '{metric}': set 'selection'"
+            )
+        elif metric is not None and not metric.startswith(f"{self.chosen_on}_"):
             wanted = f"{self.chosen_on}_accuracy, {self.chosen_on}_macro_f1 or {self.chosen_on}_loss"
-            problems.append(f"selection: {self.selection} chooses by {wanted}, not by '{metric}'")
+            problems.append(f"selection: {self.rule} chooses by {wanted}, not by '{metric}'")
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -127,7 +143,7 @@ def train(
         check_same_data(out, digest)
     if (out / "model" / "config.yaml").is_file():
         return Trained(out / "model", None, _saved_metrics(out), processes.main)
-    corpus = read_corpus(config.data, config.selection, config.train.seed)
+    corpus = read_corpus(config.data, config.rule, config.train.seed)
     if say is not None and processes.main:
         for note in corpus.notes:
             say(note)
@@ -139,7 +155,9 @@ def train(
     )
     classifier = make_classifier(features, parts, len(corpus.labels), config.train.seed)
     model = DocumentModel(parts, features, classifier, corpus.labels).to(processes.device)
-    terms = domain_terms(config.method, classifier.hidden_layers, config.train.seed, target=TARGET)
+    width = features.width if isinstance(features, NgramFeatures) else None
+    layers, classes = classifier.hidden_layers, len(corpus.labels)
+    terms = domain_terms(config.method, layers, config.train.seed, target=TARGET, inputs=width, classes=classes)
     show = not quiet and processes.main
     target = _documents(model, corpus.unlabelled, TARGET, "target", show) if config.method else None
     task = _task(config, model, corpus, [target] if target is not None and terms else [], show)
@@ -196,7 +214,7 @@ def _task(
 ) -> ClassificationTask:
     dev = {}
     if corpus.dev:
-        side = TARGET if config.selection == "oracle" else SOURCE
+        side = TARGET if config.rule == "oracle" else SOURCE
         dev[config.chosen_on] = _documents(model, corpus.dev, side, "validation", show)
     return ClassificationTask(
         model.classifier,
@@ -206,12 +224,13 @@ def _task(
         batch_size=config.batch_size,
         unlabelled_per_labelled=config.unlabelled_per_labelled,
         seed=config.train.seed,
+        expose_inputs=any(method.name in NEED_INPUTS for method in config.method),
     )
 
 
 def _choosing(config: TextExperiment, dev: bool) -> TrainConfig:
     """The training settings with the metric of the selection rule; without validation the last weights are kept."""
-    if not dev:
+    if not dev or config.rule == "last epoch":
         return config.train.model_copy(update={"metric": None, "patience": None})
     metric = config.train.metric or f"{config.chosen_on}_accuracy"
     return config.train.model_copy(update={"metric": metric, "mode": "min" if metric.endswith("_loss") else "max"})
@@ -221,7 +240,7 @@ def _write_record(out: Path, result: TrainResult, metrics: dict[str, float], con
     facts = {"steps": result.steps, "wall_s": result.wall_s, "peak_mb": result.peak_mb, "skipped": result.skipped}
     write_text(out / "run.json", json.dumps(facts))
     write_text(out / "environment.json", json.dumps(environment(), indent=2))
-    write_text(out / "dev.json", json.dumps({"selection": config.selection, "metrics": metrics}))
+    write_text(out / "dev.json", json.dumps({"selection": config.rule, "metrics": metrics}))
 
 
 def _saved_metrics(out: Path) -> dict[str, float]:
@@ -241,5 +260,5 @@ def _about(config: TextExperiment, corpus: TextCorpus, metrics: dict[str, float]
         names = " + ".join(method.name for method in config.method)
         text += f", adapted to {len(corpus.unlabelled)} without labels ({', '.join(config.data.target)}) by {names}"
     accuracy = metrics.get(f"{config.chosen_on}_accuracy")
-    chosen = "no validation" if accuracy is None else f"{accuracy:.1f} % right there"
-    return f"{text}. Weights chosen by {config.selection} ({chosen}), seed {config.train.seed}."
+    right = "no validation" if accuracy is None else f"{accuracy:.1f} % right on validation documents"
+    return f"{text}. Weights chosen by {config.rule} ({right}), seed {config.train.seed}."

@@ -16,7 +16,7 @@ from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.text.document_file import Document, FieldNames, listed, read_documents
 
-Selection = Literal["source validation", "oracle"]
+Selection = Literal["source validation", "last epoch", "oracle"]
 
 
 def _as_list(given: object) -> object:

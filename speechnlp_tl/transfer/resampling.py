@@ -7,7 +7,7 @@ others must not meet them again there.
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from scipy import sparse
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.transfer.reweighting import Rows
 
+Strategy = Literal["random_over", "random_under", "smote", "borderline_smote", "adasyn"]
 STRATEGIES: dict[str, tuple[str, str, str]] = {
     "random_over": ("imblearn.over_sampling", "RandomOverSampler", "rows of the rarer classes drawn again"),
     "random_under": ("imblearn.under_sampling", "RandomUnderSampler", "rows of the more frequent classes left out"),

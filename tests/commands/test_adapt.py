@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from speechnlp_tl.core.trainer import Trainer
 from speechnlp_tl.speech.adaptation_method import parse_method
 from speechnlp_tl.speech.asr_task import AsrTask
+from speechnlp_tl.speech.data_dir import DataDir
 from tests.tiny import TinyCorpus
 
 
@@ -103,6 +105,29 @@ def test_ewc_measures_importance_on_source_speech(adapt, tiny_corpus: TinyCorpus
     assert "the old speakers" in outcome.out
 
 
+@pytest.mark.parametrize("method", ["adabn", "dann+adabn"])
+def test_audio_alone_is_enough_and_transcripts_change_nothing(
+    adapt, run, tiny_corpus: TinyCorpus, tiny_experiment: Path, tmp_path: Path, method: str
+):
+    options = ("--method", method, "--set", "steps=2", "--source-data", tiny_corpus.dev)
+    outcome = adapt(tmp_path / "told", *options)
+    assert f"10 transcripts in the data are not looked at: {method} learns from audio alone" in outcome.out
+    assert f"adapted with {method} on 10 utterances" in outcome.out
+    assert ("learned from" in outcome.out) == (method != "adabn"), "what was learned from is no measure of forgetting"
+
+    untold = tmp_path / "untold_data"
+    DataDir(replace(utterance, text=None) for utterance in DataDir.read(tiny_corpus.adaptation)).write(untold)
+    out = tmp_path / "untold"
+    outcome = run("adapt", "--model", tiny_experiment, "--data", untold, "--out", out, *options)
+    assert outcome.code == 0, outcome.err
+    assert "not looked at" not in outcome.out
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("told", "untold")]
+    assert weights[0] == weights[1]
+    again = run("adapt", "--model", tiny_experiment, "--data", untold, "--out", out, *options)
+    assert "adapted already" in again.out
+    assert run("transcribe", "--model", out, "--data", tiny_corpus.test).code == 0
+
+
 def test_layer_transfer_prints_what_became_of_every_tensor(adapt, tmp_path: Path):
     fresh = ("--set", "layers.rest=fresh", "--set", "layers.copy=first:2", "--set", "steps=1")
     outcome = adapt(tmp_path / "new", "--method", "layers", *fresh)
@@ -139,11 +164,13 @@ def test_the_course_of_the_adaptation_is_recorded_beside_the_model(adapt, tmp_pa
     }
 
 
+@pytest.mark.parametrize("method", ["kld", "mmd+adabn", "dann"])
 def test_an_interrupted_adaptation_goes_on_where_it_stopped(
-    adapt, run, tiny_experiment, tiny_corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    adapt, run, tiny_experiment, tiny_corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ):
     """As after a kill behind a checkpoint of step 6; another seed must not go on from it."""
-    settings = ("--method", "kld", "--set", "steps=10")
+    settings = ("--method", method, "--set", "steps=10")
+    settings += () if method == "kld" else ("--source-data", tiny_corpus.dev, "--set", "domain.max_units=50")
     adapt(tmp_path / "whole", *settings)
     arguments = ("--model", tiny_experiment, "--data", tiny_corpus.adaptation, "--out", tmp_path / "new")
     taken = []

@@ -545,6 +545,12 @@ BAD_METHODS = {
     "a part twice": (("--method", "kld+kld"), "named twice"),
     "ewc without source data": (("--method", "ewc"), "--source-data"),
     "ewc on an adapter": (("--method", "lora+ewc"), "take kld or l2sp"),
+    "dann without source data": (("--method", "dann"), "dann compares the audio with transcribed source speech"),
+    "two terms of one kind": (("--method", "dann+mmd"), "dann and mmd cannot be combined"),
+    "transcripts and audio alone": (("--method", "adabn+kld"), "take adabn alone"),
+    "hypotheses and audio alone": (("--method", "adabn", "--unsupervised"), "leave --unsupervised or the method out"),
+    "selecting without looking at words": (("--method", "adabn", "--select"), "leave --select out"),
+    "a misspelt domain setting": (("--set", "domain.wieght=1"), "did you mean 'weight'?"),
     "a misspelt setting": (("--set", "kdl=0.5"), "did you mean 'kld'?"),
     "a setting out of range": (("--set", "kld=1.5"), "less than or equal to 1"),
     "a misspelt layer setting": (("--set", "layers.cpoy=first:1"), "did you mean 'copy'?"),
@@ -552,7 +558,7 @@ BAD_METHODS = {
     "an unknown layer": (("--method", "layers", "--set", "layers.copy=layer9"), "no layer 'layer9'"),
     "nothing left to train": (("--method", "layers", "--set", "layers.copy=all"), "nothing is left to train"),
     "a missing config": (("--config", "none.yaml"), "none.yaml: cannot be read"),
-    "selecting without transcripts": (("--select", "--unsupervised"), "leave --select or --unsupervised out"),
+    "selecting without transcripts": (("--select", "--unsupervised"), "leave --select out"),
 }
 
 

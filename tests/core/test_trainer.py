@@ -96,6 +96,21 @@ def test_weight_decay_spares_vectors():
             assert group["weight_decay"] == (0.5 if parameter.ndim > 1 else 0)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_term_learns_at_its_own_rate_and_the_model_at_the_runs(optimizer):
+    moved = {}
+    for rate in (1.0, 7.0):
+        task = FrameTask()
+        term = Penalty(task.model)
+        term.rate = rate
+        before = term.target.detach().clone(), task.model.output.weight.detach().clone()
+        Trainer(task, config(steps=1, optimizer=optimizer, weight_decay=0.0), None, [term]).fit()
+        moved[rate] = term.target.detach() - before[0], task.model.output.weight.detach() - before[1]
+    torch.testing.assert_close(moved[7.0][0], 7 * moved[1.0][0])
+    assert moved[1.0][0].abs().sum() > 0
+    assert torch.equal(moved[7.0][1], moved[1.0][1])
+
+
 def test_a_step_that_is_not_finite_is_skipped_counted_and_named(tmp_path):
     task, clean = FrameTask(), FrameTask()
     batches = task.batches(0)

@@ -30,6 +30,8 @@ transfer:
   self-trained: {kind: svm, self_training: {}, augmented: true}
   weighted: {kind: svm, reweighted: true}
   msda: {kind: svm, features: msda}
+  shared: {kind: svm, features: msda, fitted_on: everything, weighting: log, chosen: shifted}
+  known: {kind: svm, known: 10, augmented: true}
   sda: {kind: svm, features: sda, tri_training: {}}
   rare: {kind: svm, rare: 0.2}
   resampled: {kind: svm, rare: 0.2, features: msda, resampled: random_over}
@@ -83,9 +85,38 @@ def test_only_the_ceiling_sees_target_labels_and_nothing_sees_test_labels(made, 
     changed = {
         name for name in runs if name.startswith("books") and runs[name]["predictions"] != lied[name]["predictions"]
     }
-    assert changed == {"books ceiling"}
-    assert {run["selection"] for name, run in runs.items() if "ceiling" not in name} == {"source validation"}
-    assert runs["books ceiling"]["selection"] == "target validation"
+    assert changed == {"books ceiling", "books known"}
+    rules = {name: runs[f"books {name}"]["selection"] for name in ("ceiling", "known", "shared", "svm", "dann")}
+    assert rules == {
+        "ceiling": "target validation",
+        "known": "source validation, 10 target labels",
+        "shared": "shifted source validation",
+        "svm": "source validation",
+        "dann": "source validation",
+    }
+
+
+def test_other_reviews_are_other_runs_and_other_denoisers(made, tmp_path: Path) -> None:
+    """The same settings on another text file: nothing of the earlier one is taken."""
+    prepare(tmp_path / "data", 60, seed=5)
+    first = sweep(tmp_path / "exp", made[1])
+    both = sweep(tmp_path / "exp", tmp_path / "data")
+    assert "0 runs" not in (tmp_path / "exp" / "source.txt").read_text()
+    folders = [path for path in (tmp_path / "exp" / "runs").iterdir() if path.is_dir()]
+    assert len(folders) == 2
+    assert all(len(list((folder / "denoisers").iterdir())) == 1 for folder in folders)
+    assert set(first) == set(both)
+
+
+def test_pairs_whose_names_run_together_have_files_of_their_own() -> None:
+    sys.path.insert(0, str(LOCAL))
+    try:
+        from run_record import RunName
+    finally:
+        sys.path.remove(str(LOCAL))
+    one, other = RunName("svm", "a-b", "c", 0), RunName("svm", "a", "b-c", 0)
+    assert one.file(Path("runs")) != other.file(Path("runs"))
+    assert RunName("svm", "a/../x", "c", 0).file(Path("runs")).parent.parent == Path("runs")
 
 
 def test_finished_runs_are_not_run_again_until_their_settings_change(made) -> None:
@@ -148,6 +179,11 @@ def test_scores_are_those_of_the_predictions(made) -> None:
         ("{kind: svm, self_training: {}, tri_training: {}}", "take one"),
         ("{kind: svm, reweighted: true, resampled: smote}", "goes with none of"),
         ("{kind: svm, labels: target, rare: 0.1}", "a ceiling trained on the target has none"),
+        ("{kind: svm, epochs: 3}", "are for networks"),
+        ("{kind: network, weight: 2}", "are those of a 'method'"),
+        ("{kind: network, method: mmd, rate: 3}", "no domain classifier"),
+        ("{kind: svm, reweighted: true, self_training: {}}", "goes with none of"),
+        ("{kind: svm, labels: target, chosen: shifted}", "is for the source"),
     ],
 )
 def test_a_system_that_makes_no_sense_is_refused_with_its_line(made, tmp_path: Path, line: str, said: str) -> None:

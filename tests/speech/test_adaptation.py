@@ -24,7 +24,7 @@ from speechnlp_tl.speech.adaptation import (
 from speechnlp_tl.speech.adaptation_method import ADAPTERS, HELD_BACK, parse_method
 from speechnlp_tl.speech.adaptation_run import source_fisher
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
-from speechnlp_tl.speech.dataset import SpeechDataset
+from speechnlp_tl.speech.dataset import NO_AUGMENTATION, SpeechDataset
 from speechnlp_tl.speech.recogniser import Recogniser
 from speechnlp_tl.transfer.adapters import attached, detach
 from tests.tiny import TinyCorpus
@@ -348,6 +348,7 @@ def test_every_mistake_in_a_method_name_is_listed():
 @pytest.mark.parametrize("method", METHODS)
 def test_what_the_user_fixed_stays_and_the_rest_is_filled(method: str):
     fixed = AdaptConfig(method=method, steps=7, learning_rate=0.5, optimizer="adamw", kld=0.0, l2sp=0.0, ewc=0.0)
+    fixed = fixed.model_copy(update={"augment": NO_AUGMENTATION})
     filled = fill_defaults(fixed, 10.0)
     assert filled.model_dump(exclude={"method"}) == fixed.model_dump(exclude={"method"})
     opened = fill_defaults(AdaptConfig(method=method), 10.0)

@@ -74,6 +74,26 @@ def test_adapted_statistics_are_those_of_the_activations_that_the_adapted_model_
     np.testing.assert_allclose(adapted.late.running_var, second.var(0, ddof=1), rtol=1e-12)
 
 
+@given(st.floats(0, 1e4), st.integers(0, 99))
+@settings(max_examples=20, deadline=None)
+def test_the_sources_statistics_count_for_as_many_units_as_asked(units: float, seed: int):
+    """Schneider et al. 2020: N/(N+n) of the source's and n/(N+n) of the target's, in mean and variance."""
+    generator = torch.Generator().manual_seed(seed)
+    layer = nn.BatchNorm1d(3)
+    layer.running_mean.copy_(torch.randn(3, generator=generator))
+    layer.running_var.copy_(torch.rand(3, generator=generator) + 0.5)
+    rows = 2 * torch.randn(17, 3, generator=generator) + 1
+    adapted = adapt_batch_norm(lambda model, batch: model(batch), nn.Sequential(layer), [rows[:5], rows[5:]], units)
+    share = 17 / (17 + units)
+    torch.testing.assert_close(adapted[0].running_mean, (1 - share) * layer.running_mean + share * rows.mean(0))
+    torch.testing.assert_close(adapted[0].running_var, (1 - share) * layer.running_var + share * rows.var(0))
+
+
+def test_fewer_than_no_units_of_the_source_are_refused():
+    with pytest.raises(InputError, match="source_units >= 0"):
+        adapt_batch_norm(run, nn.Sequential(nn.BatchNorm1d(3)), [torch.randn(4, 3)], -1.0)
+
+
 def test_how_the_target_is_batched_changes_nothing():
     rows, model = random_frames(), Deep()
     whole = adapt_batch_norm(run, model, batches_of(rows, [12])).state_dict()

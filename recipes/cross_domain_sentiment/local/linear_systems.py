@@ -14,7 +14,7 @@ from speechnlp_tl.evaluation.domain_distance import proxy_a_distance
 from speechnlp_tl.text.baselines import LinearModel, fit_augmented, fit_linear, linear_fit, majority, self_train
 from speechnlp_tl.text.classification import Documents
 from speechnlp_tl.text.compact import CompactRows
-from speechnlp_tl.transfer.reweighting import domain_odds_weights
+from speechnlp_tl.transfer.reweighting import domain_odds_weights, stack_rows
 from speechnlp_tl.transfer.shifted_validation import shifted_folds
 from speechnlp_tl.transfer.tri_training import TriTrained, tri_train
 
@@ -38,7 +38,13 @@ def run_linear(system: SystemConfig, pair: Pair, source: str, share: float, seed
         documents, selection = Documents(target, pair.target_labels(source), 1, "target"), "target validation"
     elif system.rare is not None:
         documents = _thinned(documents, system.rare, seed)
-    model, found = _train(system, documents, target, share, seed)
+    known = None
+    if system.known is not None:
+        labels = pair.target_labels(source)
+        drawn = np.random.default_rng(seed).permutation(len(labels))[: system.known]
+        known = Documents(target[drawn], labels[drawn], 1, "labelled target")
+        selection += f", {system.known} target labels"
+    model, found = _train(system, documents, target, known, share, seed)
     if features.compact is not None:
         model = _expanded(model, features.compact)
     distance = proxy_a_distance(documents.rows, target, seed) if system.distance else None
@@ -46,7 +52,7 @@ def run_linear(system: SystemConfig, pair: Pair, source: str, share: float, seed
 
 
 def _train(
-    system: SystemConfig, documents: Documents, target: Any, share: float, seed: int
+    system: SystemConfig, documents: Documents, target: Any, known: Documents | None, share: float, seed: int
 ) -> tuple[LinearModel | TriTrained[LinearModel], LinearModel]:
     """The system's model, and the first one, whose strength was chosen."""
     assert system.kind in ("svm", "logistic")
@@ -56,6 +62,8 @@ def _train(
         assert documents.labels is not None
         chosen_on = shifted_folds(documents.rows, documents.labels, seed=seed)
     first = fit_linear(system.kind, documents, chosen_on, weights=weights, resampled=system.resampled, seed=seed)
+    if known is not None:
+        return _with_known(system, documents, known, first, seed), first
     if system.tri_training is not None:
         assert first.strength is not None
         assert documents.labels is not None
@@ -70,6 +78,20 @@ def _train(
     assert first.strength is not None
     pseudo = Documents(target, last.labels, 1, "pseudo-labelled target")
     return fit_augmented(system.kind, documents, pseudo, first.strength, seed=seed), first
+
+
+def _with_known(
+    system: SystemConfig, documents: Documents, known: Documents, first: LinearModel, seed: int
+) -> LinearModel:
+    """Trained on source and labelled target documents together, with the source's strength."""
+    assert system.kind in ("svm", "logistic")
+    assert first.strength is not None
+    if system.augmented:
+        return fit_augmented(system.kind, documents, known, first.strength, seed=seed)
+    assert documents.labels is not None
+    assert known.labels is not None
+    labels = np.concatenate([documents.labels, known.labels])
+    return linear_fit(system.kind, first.strength)(stack_rows([documents.rows, known.rows]), labels, None, seed)
 
 
 def _thinned(documents: Documents, share: float, seed: int) -> Documents:

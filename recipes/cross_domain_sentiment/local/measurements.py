@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from run_record import RunName, read_run
+from run_record import RunName, read_run, runs_on, settings_of
 from run_systems import seeds_of
 from settings import RecipeConfig
 
@@ -41,15 +41,16 @@ def read_cells(config: RecipeConfig, runs: Path, data: Path) -> dict[str, dict[P
     """System -> pair -> cell. This is the one place where labels of test reviews are read.
 
     Raises:
-        InputError: a run is missing.
+        InputError: a run is missing, or is of other settings.
     """
-    domains = config.domains_in(data)
+    domains, runs = config.domains_in(data), runs_on(data, runs)
     labels = {name: read_prepared(data / name, features=None)["test"].labels for name in domains}
     cells: dict[str, dict[PairName, Cell]] = {}
     for system in config.systems:
         for source, target in permutations(domains, 2):
             seeds = range(seeds_of(config, system))
-            found = [read_run(RunName(system, source, target, seed).file(runs)) for seed in seeds]
+            settings = settings_of(config, system)
+            found = [read_run(RunName(system, source, target, seed).file(runs), settings) for seed in seeds]
             correct = np.stack([run["predictions"] == labels[target] for run in found])
             cells.setdefault(system, {})[source, target] = Cell(correct, found)
     return cells

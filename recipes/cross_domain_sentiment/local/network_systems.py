@@ -20,8 +20,12 @@ from speechnlp_tl.evaluation.selection_scores import mutual_information
 from speechnlp_tl.text.classification import ClassificationTask, Documents
 from speechnlp_tl.text.classifier import DocumentClassifier, hidden_activations, predict
 from speechnlp_tl.text.compact import CompactRows
-from speechnlp_tl.transfer.domain_methods import NEED_INPUTS, DomainMethod, domain_terms
-from speechnlp_tl.transfer.normalization import adapt_batch_norm
+from speechnlp_tl.text.experiment import with_target_statistics
+from speechnlp_tl.transfer.domain_methods import NEED_INPUTS, domain_terms
+from speechnlp_tl.transfer.normalization import use_autodial
+
+SOURCE, TARGET = 0, 1
+"""Numbers of the domains."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ def train_network(
     """Train a network on labelled and unlabelled documents; `directory` records the course of it."""
     shape = config.classifier.model_copy(update={"norm": system.norm})
     model = DocumentClassifier(train.rows.shape[1], 2, shape, seed)
+    if system.method == "autodial":
+        use_autodial(model)
     terms = make_terms(system, model, seed)
     unlabelled = Documents(target, None, 1, "target")
     task = ClassificationTask(
@@ -97,19 +103,16 @@ def train_network(
     changes |= {"epochs": system.epochs} if system.epochs else {}
     result = Trainer(task, config.train.model_copy(update=changes), directory, terms, quiet=True).fit()
     if system.method == "adabn":
-        loaded = ClassificationTask(model, [train], [unlabelled])
-        model = _of_target(loaded, model, len(train), len(unlabelled))
-    accuracy = 100 * float((predict(model, validation.rows).argmax(1) == validation.labels).mean())
+        model = with_target_statistics(model, unlabelled)
+    accuracy = 100 * float((predict(model, validation.rows, SOURCE).argmax(1) == validation.labels).mean())
     return Trained(model, result, accuracy)
 
 
 def make_terms(system: SystemConfig, model: DocumentClassifier, seed: int) -> list[Term]:
     """The terms of a system's method."""
-    if system.method == "none":
-        return []
-    weight = None if system.method == "adabn" else system.weight
-    method = DomainMethod(name=system.method, weight=weight, rate=system.rate, classifier=system.domain_classifier)
-    return domain_terms([method], model.hidden_layers, seed, inputs=len(model.input.weight), classes=model.classes)
+    return domain_terms(
+        system.methods, model.hidden_layers, seed, inputs=len(model.input.weight), classes=model.classes
+    )
 
 
 def expanded(model: DocumentClassifier, compact: CompactRows) -> DocumentClassifier:
@@ -155,16 +158,7 @@ def _reverse_accuracy(
         return 50.0  # one class for all: nothing to learn from
     own, checked = parted(Documents(target, given.astype(np.int64), 0, "target, as judged"), config.held_out, seed)
     back = train_network(system, config, own, checked, train.rows, seed).model
-    return 100 * float((predict(back, validation.rows).argmax(1) == validation.labels).mean())
-
-
-def _of_target(task: ClassificationTask, model: DocumentClassifier, begin: int, count: int) -> DocumentClassifier:
-    """The model with the target's statistics in its batch normalisations."""
-    numbers = range(begin, begin + count)
-    batches = [task.load(list(numbers[first : first + 512]), 0) for first in range(0, count, 512)]
-    adapted = adapt_batch_norm(task, model, batches)
-    assert isinstance(adapted, DocumentClassifier)
-    return adapted
+    return 100 * float((predict(back, validation.rows, TARGET).argmax(1) == validation.labels).mean())
 
 
 def _distance(model: DocumentClassifier, seen: list[Any], seed: int) -> ProxyADistance:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,17 @@ class RunName:
         # names of systems hold commas and blanks; the digest keeps them apart when these are gone
         plain = "".join(letter if letter.isalnum() else "-" for letter in self.system)
         digest = hashlib.sha256(self.system.encode()).hexdigest()[:6]
-        return folder / f"{self.source}-{self.target}" / f"{plain}-{digest}.{self.seed}.json"
+        pair = ",".join(quote(name, safe="") for name in (self.source, self.target))
+        return folder / pair / f"{plain}-{digest}.{self.seed}.json"
+
+
+def runs_on(data: Path, folder: Path) -> Path:
+    """The folder of the runs on these prepared reviews: other reviews, other runs."""
+    digest = hashlib.sha256()
+    for file in sorted(path for path in data.rglob("*") if path.is_file() and path.suffix in (".npz", ".txt")):
+        digest.update(file.relative_to(data).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return folder / digest.hexdigest()[:12]
 
 
 def settings_of(config: RecipeConfig, system: str) -> dict[str, Any]:
@@ -97,15 +108,18 @@ def write_run(
     write_text(file, json.dumps(record, indent=1) + "\n")
 
 
-def read_run(file: Path) -> dict[str, Any]:
+def read_run(file: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """A run's record, its predictions as (n,) numbers.
 
     Raises:
-        InputError: the file is missing or damaged.
+        InputError: the file is missing, damaged, or of a run with other settings.
     """
+    remedy = "run stages 2 and 3 again"
     try:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         record["predictions"] = np.array(record["predictions"].split(), dtype=np.int64)
     except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(Problem("is missing or damaged", file=file, remedy="run stages 2 and 3 again")) from error
+        raise InputError(Problem("is missing or damaged", file=file, remedy=remedy)) from error
+    if _stated(record["settings"]) != _stated(settings):
+        raise InputError(Problem("is a run with other settings", file=file, remedy=remedy))
     return record

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from linear_systems import run_linear
 from pairs import Pair, kind_of_features, read_pair
-from run_record import RunName, is_done, settings_of, write_run
+from run_record import RunName, is_done, runs_on, settings_of, write_run
 from settings import RecipeConfig
 from shared_denoisers import fit_shared_denoisers
 
@@ -39,13 +39,14 @@ def main() -> None:
 
 def _work(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.conf, RecipeConfig)
-    for line in fit_shared_denoisers(config, arguments.part, arguments.data, arguments.out / DENOISERS):
+    out = runs_on(arguments.data, arguments.out)
+    for line in fit_shared_denoisers(config, arguments.part, arguments.data, out / DENOISERS):
         print(line, flush=True)
     pairs = list(combinations(config.domains_in(arguments.data), 2))
     jobs = max(1, min(arguments.jobs, len(pairs)))
     # of each process; what it is not told takes all cores
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
-    work = [(config, arguments.part, one, two, arguments.data, arguments.out) for one, two in pairs]
+    work = [(config, arguments.part, one, two, arguments.data, out) for one, two in pairs]
     began = time.monotonic()
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         for done, (pair, count) in enumerate(zip(pairs, pool.map(_run_pair, work), strict=True), start=1):

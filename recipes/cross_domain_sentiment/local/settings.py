@@ -9,6 +9,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from speechnlp_tl.core.config import StrictModel, TrainConfig
 from speechnlp_tl.text.classifier import ClassifierConfig
+from speechnlp_tl.transfer.domain_methods import NEED_BATCH_NORM, DomainMethod, MethodName, method_problems
+from speechnlp_tl.transfer.resampling import Strategy
 
 
 class SelfTraining(StrictModel):
@@ -66,11 +68,14 @@ class SystemConfig(StrictModel):
     rare: float | None = Field(
         None, gt=0, lt=1, description="share of the source's positive documents that is kept: a planted imbalance"
     )
-    resampled: Literal["random_over", "random_under", "smote", "borderline_smote", "adasyn"] | None = Field(
+    resampled: Strategy | None = Field(
         None, description="source documents that are trained on re-sampled to equally frequent classes"
     )
     augmented: bool = Field(False, description="augmented features on the last round's pseudo-labels")
-    method: Literal["none", "dann", "confusion", "mmd", "mkmmd", "jmmd", "coral", "dsn", "tlda", "adabn"] = "none"
+    known: PositiveInt | None = Field(
+        None, description="labelled target documents that are trained on beside the source"
+    )
+    method: Literal["none"] | MethodName = "none"
     weight: PositiveFloat | None = Field(None, description="of the method's term; its usual one when not given")
     rate: PositiveFloat | None = Field(None, description="learning rate of a domain classifier, times the network's")
     domain_classifier: list[PositiveInt] | None = Field(None, description="its hidden layers")
@@ -80,10 +85,18 @@ class SystemConfig(StrictModel):
     scored: bool = Field(False, description="networks: also what each selection rule sees (twice the time)")
     distance: bool = Field(False, description="measure the proxy A-distance of source and target in its features")
 
+    @property
+    def methods(self) -> list[DomainMethod]:
+        """The network's method, as the terms are made from it; empty without."""
+        if self.method == "none":
+            return []
+        settings = {"weight": self.weight, "rate": self.rate, "classifier": self.domain_classifier}
+        return [DomainMethod(name=self.method, **settings)]
+
     @model_validator(mode="after")
     def _fits(self) -> SystemConfig:
         linear = self.kind in ("svm", "logistic")
-        methods = (self.reweighted, self.self_training, self.tri_training, self.resampled, self.augmented)
+        methods = (self.reweighted, self.self_training, self.tri_training, self.resampled, self.augmented, self.known)
         if not linear and (any(methods) or self.rare or self.labels == "target" or self.features == "sda"):
             what = "rare classes, reweighting, re-sampling, self- and tri-training, augmentation, target labels and sda"
             raise ValueError(f"{what} are for svm and logistic")
@@ -93,12 +106,30 @@ class SystemConfig(StrictModel):
             raise ValueError("'rare' thins out the source: a ceiling trained on the target has none")
         if self.resampled and (self.reweighted or self.self_training or self.tri_training):
             raise ValueError("'resampled' goes with none of 'reweighted', 'self_training', 'tri_training'")
-        if self.augmented and self.self_training is None:
-            raise ValueError("'augmented' needs 'self_training' for its pseudo-labels")
-        if self.kind != "network" and (self.method != "none" or self.norm != "none"):
-            raise ValueError("'method' and 'norm' are for networks")
-        if self.method == "adabn" and self.norm != "batch":
-            raise ValueError("adabn needs 'norm: batch'")
+        if self.augmented and self.self_training is None and self.known is None:
+            raise ValueError("'augmented' needs 'self_training' for its pseudo-labels, or 'known' target documents")
+        if self.known and (self.self_training or self.tri_training or self.resampled or self.labels == "target"):
+            raise ValueError("'known' goes with none of 'self_training', 'tri_training', 'resampled', 'labels: target'")
+        if self.reweighted and (self.self_training or self.tri_training or self.known):
+            raise ValueError("'reweighted' goes with none of 'self_training', 'tri_training', 'known'")
+        if self.labels == "target" and self.chosen != "random":
+            raise ValueError("'chosen: shifted' is for the source: a ceiling is trained on the target")
+        of_networks = (
+            self.method != "none",
+            self.norm != "none",
+            self.weight,
+            self.rate,
+            self.domain_classifier is not None,
+        )
+        if self.kind != "network" and (any(of_networks) or self.learning_rate or self.epochs):
+            raise ValueError("'method' and its settings, 'norm', 'learning_rate' and 'epochs' are for networks")
+        if self.method in NEED_BATCH_NORM and self.norm != "batch":
+            raise ValueError(f"{self.method} needs 'norm: batch'")
+        if self.method == "none" and (self.weight or self.rate or self.domain_classifier is not None):
+            raise ValueError("'weight', 'rate' and 'domain_classifier' are those of a 'method'")
+        problems = method_problems(self.methods)
+        if problems:
+            raise ValueError("; ".join(problems))
         if self.distance and self.kind != "network" and (self.self_training or self.tri_training):
             raise ValueError("'distance' looks at features, which self-training and tri-training leave as they are")
         if self.kind == "majority" and self.features != "counts":

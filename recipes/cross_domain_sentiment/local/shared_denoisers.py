@@ -17,10 +17,10 @@ Scope = Literal["training", "everything"]
 
 
 def denoiser_file(folder: Path, config: RecipeConfig, data: Path, scope: Scope, weighting: Weighting) -> Path:
-    """Where the denoiser of these settings and of these prepared reviews is kept."""
+    """Where the denoiser of these settings is kept; `folder` is that of the runs on these reviews."""
     what = [config.msda.model_dump(mode="json"), scope, weighting, config.domains_in(data)]
-    told = json.dumps(what).encode() + (data / "prepared.json").read_bytes()
-    return folder / f"denoiser-{scope}-{weighting}-{hashlib.sha256(told).hexdigest()[:12]}.safetensors"
+    digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
+    return folder / f"denoiser-{scope}-{weighting}-{digest}.safetensors"
 
 
 def fit_shared_denoisers(config: RecipeConfig, part: str, data: Path, folder: Path) -> list[str]:

@@ -56,11 +56,26 @@ def _by_pair(found: dict[Key, Record], systems: list[str]) -> str:
     best = {pair: max(found[(system, *pair, ACCURACY)].value for system in systems) for pair in pairs}
     rows = []
     for system in systems:
-        values = [found[(system, *pair, ACCURACY)].value for pair in pairs]
-        cells = [f"**{v:.1f}**" if v == best[pair] else f"{v:.1f}" for v, pair in zip(values, pairs, strict=True)]
+        cells = []
+        for pair in pairs:
+            record = found[(system, *pair, ACCURACY)]
+            told = f"**{record.value:.1f}**" if record.value == best[pair] else f"{record.value:.1f}"
+            half = "" if record.ci95 is None else f" ±{(record.ci95[1] - record.ci95[0]) / 2:.1f}"
+            cells.append(told + half + _mark(found, system, pair))
         rows.append([system, *cells])
     head = ["system", *(f"{source} → {target}" for source, target in pairs)]
-    return f"### Every pair: accuracy (%)\n\nBest in bold; intervals stand in results.json.\n\n{_table(head, rows)}"
+    note = (
+        f"Best in bold; ±: half the 95 % interval; ↑ ↓: better or worse than `{BASELINE}` on the same reviews with p < "
+        "0.05. Intervals, gains and p-values stand in results.json."
+    )
+    return f"### Every pair: accuracy (%)\n\n{note}\n\n{_table(head, rows)}"
+
+
+def _mark(found: dict[Key, Record], system: str, pair: tuple[str | None, str | None]) -> str:
+    gain, p = found.get((system, *pair, GAIN)), found.get((system, *pair, P_VALUE))
+    if gain is None or p is None or p.value >= 0.05:
+        return ""
+    return " ↑" if gain.value > 0 else " ↓"
 
 
 def _distance(found: dict[Key, Record], systems: list[str]) -> str:

@@ -22,7 +22,9 @@ class SweepConfig(StrictModel):
     """conf/*.yaml of the adaptation stage."""
 
     source: str = Field(description="training config of the source models, beside this file")
-    methods: dict[str, list[str]] = Field(description="name in the tables -> overrides of AdaptConfig")
+    methods: dict[str, list[str]] = Field(
+        description="name in the tables -> overrides of AdaptConfig; `then` adapts once more"
+    )
     budgets: list[PositiveInt]
     seeds: PositiveInt = 3
     targets: int = Field(0, ge=0, description="target speakers; 0 is all")

@@ -11,7 +11,7 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -27,6 +27,8 @@ from speechnlp_tl.atomic import write_text
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.speech.adaptation import AdaptConfig
+
+THEN = "then"
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,17 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def _in_turn(overrides: Sequence[str]) -> list[list[str]]:
+    """The settings of each adaptation of a run whose method adapts several times."""
+    turns: list[list[str]] = [[]]
+    for override in overrides:
+        if override == THEN:
+            turns.append([])
+        else:
+            turns[-1].append(override)
+    return turns
+
+
 class _Worker:
     """A scenario's source model and test sets, loaded once."""
 
@@ -164,15 +177,17 @@ class _Worker:
                 self.scenario.pool, len(self.scenario.pool)
             )
             began = time.perf_counter()
-            settings = settings_from([f"seed={one.seed}", *one.overrides])
-            try:
-                source_speech = self.scenario.source_train
-                adapted = adapt(self.source, drawn[: one.budget], settings, self.fisher, source_speech=source_speech)
-                recogniser = adapted.recogniser
-            except InputError:
-                if not settings.unsupervised:
-                    raise
-                row["untrusted"] = True  # no hypothesis was trusted: the model stays as it is
+            for overrides in _in_turn(one.overrides):
+                settings = settings_from([f"seed={one.seed}", *overrides])
+                try:
+                    speech, source_speech = drawn[: one.budget], self.scenario.source_train
+                    recogniser = adapt(
+                        recogniser, speech, settings, self.fisher, source_speech=source_speech
+                    ).recogniser
+                except InputError:
+                    if not settings.unsupervised:
+                        raise
+                    row["untrusted"] = True  # no hypothesis was trusted: the model stays as it is
             row["wall_s"] = round(time.perf_counter() - began, 3)
             row["seconds"] = round(sum(utterance.duration or 0.0 for utterance in drawn[: one.budget]), 2)
         return row | self._errors(recogniser)
