@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.core.evaluation_mode import evaluating
@@ -71,15 +72,40 @@ class SparseLinear(nn.Module):
             return rows @ self.weight + self.bias
         if not len(rows):
             return self.bias.expand(0, -1)
-        summed = F.embedding_bag(
-            rows.indices,
-            self.weight,
-            rows.offsets,
-            mode="sum",
-            per_sample_weights=rows.values.to(self.weight.dtype),
-            include_last_offset=True,
-        )
+        on_cpu = self.weight.device.type == "cpu" and self.weight.dtype in (torch.float32, torch.float64)
+        summed: Tensor = (_SparseProduct.apply if on_cpu else _product)(self.weight, rows)  # type: ignore[no-untyped-call]
         return summed + self.bias
+
+
+def _product(weight: Tensor, rows: SparseRows) -> Tensor:
+    """x W of sparse rows x (B, inputs)."""
+    return F.embedding_bag(
+        rows.indices,
+        weight,
+        rows.offsets,
+        mode="sum",
+        per_sample_weights=rows.values.to(weight.dtype),
+        include_last_offset=True,
+    )
+
+
+class _SparseProduct(torch.autograd.Function):
+    """`_product`, the gradient x^T G by scipy: that of embedding_bag sorts and takes five times as long on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, rows: SparseRows) -> Tensor:
+        ctx.rows = rows
+        return _product(weight, rows)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        from scipy import sparse
+
+        rows: SparseRows = ctx.rows
+        entries = rows.values.numpy(), rows.indices.numpy(), rows.offsets.numpy()
+        transposed = sparse.csr_matrix(entries, shape=(len(rows), rows.width)).T
+        return torch.from_numpy(transposed @ gradient.numpy()), None
 
 
 class DocumentClassifier(nn.Module):
