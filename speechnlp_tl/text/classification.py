@@ -19,7 +19,7 @@ from speechnlp_tl.core.task import Step, Task
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.accuracy import accuracy
 from speechnlp_tl.text.classifier import ClassifierOutput, DocumentClassifier, Inputs, predict
-from speechnlp_tl.text.features import Rows, checked_rows, take
+from speechnlp_tl.text.features import Rows, SparseRows, checked_rows, take
 from speechnlp_tl.text.token_rows import TokenRows
 from speechnlp_tl.transfer.normalization import domains_of_rows
 
@@ -155,7 +155,10 @@ class ClassificationTask(Task):
         mask = torch.ones_like(batch.labels, dtype=torch.bool)
         features = dict(output.hidden)
         if self.expose_inputs:
-            features["inputs"] = batch.inputs if isinstance(batch.inputs, Tensor) else batch.inputs.dense()
+            inputs = batch.inputs.dense() if isinstance(batch.inputs, SparseRows) else batch.inputs
+            if not isinstance(inputs, Tensor):
+                raise InputError("documents of tokens have no features that a term could restore")
+            features["inputs"] = inputs
         return Step(loss, output.logits, mask, features, batch.domain, batch.labels)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
