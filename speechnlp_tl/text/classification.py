@@ -20,7 +20,7 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.accuracy import accuracy
 from speechnlp_tl.text.classifier import ClassifierOutput, DocumentClassifier, Inputs, predict
 from speechnlp_tl.text.features import Rows, checked_rows, take
-from speechnlp_tl.text.token_rows import TokenRows
+from speechnlp_tl.text.token_rows import TokenBatch, TokenRows
 from speechnlp_tl.transfer.normalization import domains_of_rows
 
 UNLABELLED = -1
@@ -154,6 +154,7 @@ class ClassificationTask(Task):
         mask = torch.ones_like(batch.labels, dtype=torch.bool)
         features = dict(output.hidden)
         if self.expose_inputs:
+            assert not isinstance(batch.inputs, TokenBatch), "tokens are no inputs that a term could restore"
             features["inputs"] = batch.inputs if isinstance(batch.inputs, Tensor) else batch.inputs.dense()
         return Step(loss, output.logits, mask, features, batch.domain, batch.labels)
 
