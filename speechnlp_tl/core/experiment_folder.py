@@ -36,11 +36,12 @@ def is_claimed(out: Path, config: StrictModel) -> bool:
 
 
 def check_same_data(out: Path, digest: str) -> None:
-    """Raise InputError when the experiment in `out` was begun with other data at the same paths."""
+    """Raise InputError when the experiment in `out` was begun with other data or another pretrained model."""
     saved = out / DIGEST
     if saved.is_file() and saved.read_text(encoding="utf-8").strip() != digest:
-        remedy = "choose another --out, or bring the old data back"
-        raise InputError(Problem("this experiment was begun with other data", saved, remedy=remedy))
+        remedy = "choose another --out, or bring the old files back"
+        what = "this experiment was begun with other data, or another pretrained model, at the same paths"
+        raise InputError(Problem(what, saved, remedy=remedy))
 
 
 def _course(config: StrictModel) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from speechnlp_tl.core.progress import shown
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.accuracy import Accuracy, accuracy, macro_f1_interval
+from speechnlp_tl.text.classifier import predict
 from speechnlp_tl.text.document_file import Document, FieldNames, listed, parse_documents, parse_plain_text, read_lines
 from speechnlp_tl.text.document_model import DocumentModel
 from speechnlp_tl.text.experiment_data import domain_of
+from speechnlp_tl.text.ngrams import NgramFeatures
 
 Format = Literal["auto", "jsonl", "text"]
 JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
@@ -35,6 +37,8 @@ class Classified:
     probabilities: NDArray[np.float32]
     """(n, labels)."""
     labels: tuple[str, ...]
+    unknown: int = 0
+    """Documents without one n-gram that the model knows, which are all alike to it."""
 
     @property
     def predicted(self) -> list[str]:
@@ -93,8 +97,13 @@ def classify_documents(model: DocumentModel, documents: list[Document]) -> Class
     model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     texts = [document.text for document in documents]
     begins = shown(range(0, len(texts), AT_ONCE), "classifying", True)
-    parts = [model.predict(texts[begin : begin + AT_ONCE]) for begin in begins]
-    return Classified(documents, np.concatenate(parts), model.labels)
+    parts, unknown = [], 0
+    for begin in begins:
+        rows = model.rows(texts[begin : begin + AT_ONCE])
+        if isinstance(model.features, NgramFeatures):
+            unknown += int((np.diff(rows.indptr) == 0).sum())
+        parts.append(predict(model.classifier, rows))
+    return Classified(documents, np.concatenate(parts), model.labels, unknown)
 
 
 def check_labels(documents: Sequence[Document], labels: Sequence[str]) -> None:

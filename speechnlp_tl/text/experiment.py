@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from speechnlp_tl.text.document_model import (
 )
 from speechnlp_tl.text.experiment_data import Selection, TextCorpus, TextDataConfig, data_digest, domain_of, read_corpus
 from speechnlp_tl.text.ngrams import NgramConfig, NgramFeatures
-from speechnlp_tl.text.transformer_encoder import TransformerEncoder
+from speechnlp_tl.text.transformer_encoder import TransformerEncoder, folder_digest
 from speechnlp_tl.transfer.domain_methods import (
     NEED_BATCH_NORM,
     NEED_INPUTS,
@@ -44,6 +45,10 @@ from speechnlp_tl.transfer.normalization import adapt_batch_norm
 SOURCE, TARGET = 0, 1
 """Numbers of the domains in the training: all source domains are one, and all target domains."""
 ADAPT_AT_ONCE = 512
+AFTER_TRAINING = ("adabn",)
+"""Methods that do not look at target documents during training."""
+METRICS = ("accuracy", "macro_f1", "loss")
+"""What is measured of validation documents, behind `source_` or `target_`."""
 
 
 class TextExperiment(StrictModel):
@@ -56,8 +61,9 @@ class TextExperiment(StrictModel):
     method: Annotated[list[DomainMethod], BeforeValidator(read_methods)] = Field(default_factory=list)
     """`none`, a name, names joined by + or a list: see `speechnlp_tl.transfer.domain_methods`."""
     selection: Selection | None = None
-    """What chooses the weights; `oracle` looks at target labels. None is `last epoch` with a method and
-    `source validation` without: the epoch that is best on the source is often one before a method has done anything."""
+    """What chooses the weights; `oracle` looks at target labels. None is `last epoch` with a method or without
+    validation, else `source validation`: the epoch best on the source is often one before a method has done anything.
+    """
     batch_size: int = Field(64, ge=2, description="labelled documents of one step")
     unlabelled_per_labelled: NonNegativeFloat = Field(1.0, description="target documents of one step, for the terms")
     train: TrainConfig
@@ -65,7 +71,7 @@ class TextExperiment(StrictModel):
     @property
     def rule(self) -> Selection:
         """What chooses the weights."""
-        return self.selection or ("last epoch" if self.method else "source validation")
+        return self.selection or ("last epoch" if self.method or not self.data.validates else "source validation")
 
     @property
     def chosen_on(self) -> str:
@@ -78,8 +84,12 @@ class TextExperiment(StrictModel):
         names = [method.name for method in self.method]
         if self.method and not self.data.target:
             problems.append(f"method {'+'.join(names)} adapts to a target: name its domains under data.target")
+        if self.unlabelled_per_labelled == 0 and (inert := [name for name in names if name not in AFTER_TRAINING]):
+            problems.append(f"{'+'.join(inert)} does nothing with unlabelled_per_labelled: 0, set it above 0")
         if self.selection == "oracle" and not self.data.target:
             problems.append("selection: oracle needs data.target")
+        if self.rule != "last epoch" and not self.data.validates:
+            problems.append(f"selection: {self.rule} needs data.dev, or data.dev_share above 0")
         problems += [
             f"{name} works on batch normalisation: set classifier.norm to batch"
             for name in names
@@ -90,17 +100,27 @@ class TextExperiment(StrictModel):
             for name in names
             if name in NEED_INPUTS and not isinstance(self.features, NgramConfig)
         ]
-        metric = self.train.metric
-        if metric is not None and self.rule == "last epoch":
-            problems.append(
-                f"the last epoch's weights are kept, not those that are best by '{metric}': set 'selection'"
-            )
-        elif metric is not None and not metric.startswith(f"{self.chosen_on}_"):
-            wanted = f"{self.chosen_on}_accuracy, {self.chosen_on}_macro_f1 or {self.chosen_on}_loss"
-            problems.append(f"selection: {self.rule} chooses by {wanted}, not by '{metric}'")
+        problems += self._metric_problems()
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _metric_problems(self) -> list[str]:
+        """What of train.metric and train.patience the selection rule does not look at."""
+        metric = self.train.metric
+        if self.rule == "last epoch":
+            problems = []
+            remedy = "set 'selection'" if self.data.validates else "give data.dev or data.dev_share"
+            if metric is not None:
+                what = f"the last epoch's weights are kept, not those that are best by '{metric}'"
+                problems.append(f"{what}: {remedy}")
+            if self.train.patience is not None:
+                problems.append(f"train.patience waits for validation, at which 'last epoch' does not look: {remedy}")
+            return problems
+        names = [f"{self.chosen_on}_{name}" for name in METRICS]
+        if metric is None or metric in names:
+            return []
+        return [f"selection: {self.rule} chooses by {', '.join(names[:-1])} or {names[-1]}, not by '{metric}'"]
 
 
 @dataclass
@@ -138,11 +158,11 @@ def train(
     """
     out = Path(out)
     processes = Processes(config.train.device)
-    known, digest = is_claimed(out, config), data_digest(config.data)
+    known, digest = is_claimed(out, config), _digest(config)
     if known:
         check_same_data(out, digest)
     if (out / "model" / "config.yaml").is_file():
-        return Trained(out / "model", None, _saved_metrics(out), processes.main)
+        return Trained(out / "model", None, _saved_metrics(out, config.chosen_on), processes.main)
     corpus = read_corpus(config.data, config.rule, config.train.seed)
     if say is not None and processes.main:
         for note in corpus.notes:
@@ -165,14 +185,13 @@ def train(
     if processes.main and not known:
         write_text(out / DIGEST, digest + "\n")
         write_text(out / RESOLVED, dump_config(config))
-    settings = _choosing(config, bool(corpus.dev))
-    result = Trainer(task, settings, out, terms, quiet=quiet).fit()
+    result = Trainer(task, _choosing(config), out, terms, quiet=quiet).fit()
     metrics: dict[str, float] = {}
     if processes.main:
-        metrics = task.evaluate(classifier)
         if any(method.name == "adabn" for method in config.method):
             assert target is not None
             model.classifier = with_target_statistics(classifier, target)
+        metrics = task.evaluate(model.classifier)  # of what is saved
         _write_record(out, result, metrics, config)
         model.save(out / "model", _about(config, corpus, metrics))
     processes.wait()
@@ -189,6 +208,14 @@ def with_target_statistics(classifier: DocumentClassifier, target: Documents) ->
     adapted = adapt_batch_norm(lambda model, batch: model(batch), classifier, batches)
     assert isinstance(adapted, DocumentClassifier)
     return adapted
+
+
+def _digest(config: TextExperiment) -> str:
+    """SHA-256 of the documents and of a transformer's folder; a model of the hub is what its revision says."""
+    data = data_digest(config.data)
+    if isinstance(config.features, NgramConfig) or not Path(config.features.model).is_dir():
+        return data
+    return hashlib.sha256(f"{data} {folder_digest(Path(config.features.model))}".encode()).hexdigest()
 
 
 def _features(config: TextExperiment, corpus: TextCorpus) -> Features:
@@ -228,10 +255,10 @@ def _task(
     )
 
 
-def _choosing(config: TextExperiment, dev: bool) -> TrainConfig:
-    """The training settings with the metric of the selection rule; without validation the last weights are kept."""
-    if not dev or config.rule == "last epoch":
-        return config.train.model_copy(update={"metric": None, "patience": None})
+def _choosing(config: TextExperiment) -> TrainConfig:
+    """The training settings with the metric of the selection rule."""
+    if config.rule == "last epoch":
+        return config.train
     metric = config.train.metric or f"{config.chosen_on}_accuracy"
     return config.train.model_copy(update={"metric": metric, "mode": "min" if metric.endswith("_loss") else "max"})
 
@@ -243,11 +270,12 @@ def _write_record(out: Path, result: TrainResult, metrics: dict[str, float], con
     write_text(out / "dev.json", json.dumps({"selection": config.rule, "metrics": metrics}))
 
 
-def _saved_metrics(out: Path) -> dict[str, float]:
+def _saved_metrics(out: Path, side: str) -> dict[str, float]:
+    """What a finished training measured: all of METRICS, or nothing."""
     path = out / "dev.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["metrics"] if path.is_file() else {}
-        return {str(name): float(value) for name, value in found.items()}
+        return {f"{side}_{name}": float(found[f"{side}_{name}"]) for name in METRICS} if found else {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(Problem("is damaged", path, remedy="remove it; the model itself is finished")) from error
 

@@ -33,7 +33,7 @@ class TextDataConfig(StrictModel):
     train: Paths = Field(min_length=1, description="JSON Lines files")
     source: Names = Field([], description="domains whose labels are learnt from; not given: all but the target")
     target: Names = Field([], description="domains to work on; of their training documents no label is used")
-    dev: Paths = Field([], description="JSON Lines files to choose the weights on")
+    dev: Paths = Field([], description="JSON Lines files to measure and to choose the weights on")
     dev_share: float = Field(
         0.1, ge=0, lt=1, description="of the documents, held out of `train` where there is no `dev`; 0: none"
     )
@@ -44,6 +44,11 @@ class TextDataConfig(StrictModel):
         if both := sorted(set(self.source) & set(self.target)):
             raise ValueError(f"source and target have {', '.join(both)} in common")
         return self
+
+    @property
+    def validates(self) -> bool:
+        """Whether there are documents to choose the weights on."""
+        return bool(self.dev) or self.dev_share > 0
 
 
 @dataclass
@@ -97,8 +102,9 @@ def read_corpus(config: TextDataConfig, selection: Selection = "source validatio
             labelled, dev = hold_out(labelled, config.dev_share, seed)
     elif left := len(dev_files) - len(dev):
         notes.append(f"data.dev: {left} documents are not of the {side} and are not used")
-    if selection == "oracle" and not dev and not problems:
-        problems.append(Problem("the oracle has no target documents to choose on", remedy="raise data.dev_share"))
+    if selection != "last epoch" and config.validates and not dev and not problems:
+        what = f"selection: {selection} has no {side} documents to choose on, of each label there is one text only"
+        problems.append(Problem(what, remedy="give more documents, or data.dev"))
     problems += _without_labels(dev, "validation needs them: leave them out")
     labels = _label_names(labelled)
     problems += _label_problems(labelled, dev, labels)
@@ -113,14 +119,20 @@ def domain_of(document: Document) -> str:
 
 
 def hold_out(documents: Sequence[Document], share: float, seed: int) -> tuple[list[Document], list[Document]]:
-    """Part the documents, of each label alike, copies of a text on one side; the first part has some of each label."""
-    texts: dict[str | None, dict[str, list[int]]] = {}
+    """Part the documents, of each label alike, copies of a text on one side; the first part has some of each label.
+
+    Copies of one text whose labels contradict each other count as a label of their own.
+    """
+    copies: dict[str, list[int]] = {}
     for number, document in enumerate(documents):
-        texts.setdefault(document.label, {}).setdefault(document.text, []).append(number)
+        copies.setdefault(document.text, []).append(number)
+    alike: dict[tuple[str, ...], list[list[int]]] = {}
+    for numbers in copies.values():
+        labels = sorted({str(documents[number].label) for number in numbers})
+        alike.setdefault(tuple(labels), []).append(numbers)
     random_numbers = np.random.default_rng(seed)
     held: set[int] = set()
-    for label in sorted(texts, key=str):
-        groups = list(texts[label].values())
+    for _, groups in sorted(alike.items()):
         count = min(max(round(share * len(groups)), int(share > 0)), len(groups) - 1)
         for chosen in random_numbers.permutation(len(groups))[:count]:
             held.update(groups[chosen])

@@ -6,6 +6,8 @@ with a model is not run.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from speechnlp_tl.core.config import StrictModel
@@ -28,6 +29,9 @@ from speechnlp_tl.text.token_rows import TokenBatch, TokenRows
 
 FOLDER = "encoder"
 ROWS_AT_ONCE = 32
+JSON_OBJECTS = ("config.json", "tokenizer_config.json", "tokenizer.json", "special_tokens_map.json")
+LOADED = (".json", ".model", ".safetensors", ".txt")
+"""Endings of the files that decide what a transformer's folder gives."""
 
 
 class TransformerConfig(StrictModel):
@@ -161,26 +165,67 @@ def _load(name: str, max_tokens: int, revision: str | None = None, local: bool =
         remedy = 'pip install "speechnlp_tl[text]"'
         raise InputError(Problem("transformer features need the package transformers", remedy=remedy)) from error
     local = local or Path(name).is_dir()
+    if local:
+        _check_folder(Path(name), revision)
     if not local and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise InputError(Problem("does not exist", file=name, remedy="name a folder, or a model of the hub"))
     options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": local}
-    if revision is not None and not local:
+    if revision is not None:
         options["revision"] = revision
     try:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
             loaded = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
             model, found = AutoModel.from_pretrained(name, **loaded, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    except Exception as error:  # whatever transformers happens to stumble over in a damaged file
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        reason = (" ".join(lines[:2]) if lines[0].endswith(":") else lines[0]).rstrip(".")
         remedy = "name a folder, or a hub model with safetensors that needs no code of its own"
-        raise InputError(Problem(f"the transformer '{name}' cannot be loaded: {reason}", remedy=remedy)) from error
+        what, file = (f"the transformer '{name}' cannot be loaded", None)
+        if local:
+            what, file = "the transformer in this folder cannot be loaded", name
+        raise InputError(Problem(f"{what}: {reason}", file=file, remedy=remedy)) from error
     # a pooler is not used here, and checkpoints of language models have none; other weights would be random ones
     missing = sorted(key for key in found["missing_keys"] if "pooler" not in key)
     if missing:
         what = f"the transformer '{name}' lacks {len(missing)} weights, such as {missing[0]}"
         raise InputError(Problem(what, remedy="get it again, whole"))
     return TransformerEncoder(model, tokenizer, max_tokens)
+
+
+def _check_folder(folder: Path, revision: str | None) -> None:
+    """Raise InputError where a revision is wanted of a folder, or files that must hold a JSON object do not."""
+    problems = []
+    if revision is not None:
+        what = f"is a folder, which has no revision '{revision}'"
+        problems.append(Problem(what, folder, remedy="leave features.revision out, or name a model of the hub"))
+    for path in (folder / name for name in JSON_OBJECTS):
+        try:
+            whole = not path.is_file() or isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+        except (OSError, ValueError, RecursionError):
+            whole = False
+        if not whole:
+            problems.append(Problem("is damaged: it holds no JSON object", path, remedy="get the model again, whole"))
+    if problems:
+        raise InputError(problems)
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 of what a transformer's folder is loaded from: configuration, tokenizer and weights.
+
+    Raises:
+        InputError: files that cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.suffix in LOADED and path.is_file()):
+        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        try:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise InputError(Problem(f"cannot be read: {error.strerror or error}", file=path)) from error
+    return digest.hexdigest()
 
 
 @contextmanager

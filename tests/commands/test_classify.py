@@ -47,7 +47,7 @@ def test_train_says_what_it_does_with_target_labels_and_is_not_repeated(run, fol
     first = run("train", folder / "c.yaml", "--out", tmp_path / "exp", "--set", "method=dann", "--quiet")
     assert first.code == 0, first.err
     assert "note: 60 documents of target domain 'kitchen' have labels: they are dropped" in first.err
-    assert "documents of the source, which chose the weights (source validation)" in first.out
+    assert first.out.splitlines()[-1].endswith("on validation documents of the source")
     second = run("train", folder / "c.yaml", "--out", tmp_path / "exp", "--set", "method=dann", "--quiet")
     assert second.code == 0
     assert "finished already" in second.out
@@ -176,6 +176,27 @@ def test_different_vocabularies(run, tmp_path: Path, experiment: Path, folder: P
     refused(
         outcome, "vocabulary.txt: is not the vocabulary that the model was trained with; copy the model folder again"
     )
+
+
+def test_documents_in_another_language_are_counted(run, tmp_path: Path, experiment: Path):
+    texts = ["ein gutes Buch", "das Messer ist stumpf", BOOKS[0]["text"]]
+    (tmp_path / "in.txt").write_text("".join(f"{text}\n" for text in texts))
+    done = run("classify", "--model", experiment, "--input", tmp_path / "in.txt")
+    assert done.code == 0
+    assert len(done.out.splitlines()) == 3
+    said = "note: 2 of 3 documents have no n-gram that the model knows; their labels are a guess"
+    assert [line for line in done.err.splitlines() if line.startswith("note")] == [said]
+    (tmp_path / "in.txt").write_text(BOOKS[0]["text"])
+    assert "note" not in run("classify", "--model", experiment, "--input", tmp_path / "in.txt").err
+
+
+def test_a_saved_record_that_lacks_a_metric_is_named(run, tmp_path: Path, experiment: Path, folder: Path):
+    import shutil
+
+    shutil.copytree(experiment, tmp_path / "exp")
+    (tmp_path / "exp" / "dev.json").write_text('{"metrics": {"source_accuracy": 90.0}}')
+    outcome = run("train", folder / "c.yaml", "--out", tmp_path / "exp", "--quiet")
+    refused(outcome, "dev.json: is damaged; remove it; the model itself is finished")
 
 
 def test_an_unlabelled_file_that_has_labels_is_used_without_them_and_it_is_said(run, tmp_path: Path):

@@ -45,11 +45,12 @@ def plain(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains_and_changes_what_comes_out(name: str, folder: Path, plain: Path, tmp_path: Path):
     norm = "batch" if name in ("adabn", "autodial") else "none"
-    trained = run(folder, tmp_path / "exp", f"method={name}", f"classifier.norm={norm}", "train.epochs=2")
+    settings = (f"classifier.norm={norm}", "selection=last epoch", "train.epochs=2")
+    trained = run(folder, tmp_path / "exp", f"method={name}", *settings)
     model = load_classifier(trained.model_dir)
     probabilities = model.predict(TEXTS)
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
-    run(folder, tmp_path / "none", f"classifier.norm={norm}", "train.epochs=2")
+    run(folder, tmp_path / "none", *settings)
     assert not np.allclose(load_classifier(tmp_path / "none").predict(TEXTS), probabilities, atol=1e-6)
     if name != "adabn":
         names = json.loads((tmp_path / "exp" / "metrics.jsonl").read_text().splitlines()[0])["values"]
@@ -76,6 +77,29 @@ def test_a_model_loads_without_the_data_and_says_what_it_is(plain: Path, folder:
     assert endings <= {".yaml", ".json", ".jsonl", ".safetensors", ".txt", ".md", ".sha256"}
 
 
+def test_what_is_measured_is_the_adapted_network_that_is_saved(folder: Path, tmp_path: Path):
+    dev = reviews("books", 60, seed=9)
+    write_lines(tmp_path / "dev.jsonl", dev)
+    settings = (f"data.dev={tmp_path}/dev.jsonl", "classifier.norm=batch", "selection=last epoch", "train.epochs=1")
+    found = {name: run(folder, tmp_path / name, f"method={name}", *settings) for name in ("adabn", "none")}
+    for name, trained in found.items():
+        model = load_classifier(trained.model_dir)
+        probabilities = model.predict([record["text"] for record in dev])
+        right = probabilities[range(60), [model.labels.index(record["label"]) for record in dev]]
+        assert trained.metrics["source_loss"] == pytest.approx(-np.log(right).mean(), abs=1e-5), name
+        recorded = json.loads((tmp_path / name / "dev.json").read_text())
+        assert recorded["metrics"] == trained.metrics
+        assert f"{trained.metrics['source_accuracy']:.1f} % right" in (trained.model_dir / "README.md").read_text()
+    assert abs(found["adabn"].metrics["source_loss"] - found["none"].metrics["source_loss"]) > 1e-3
+
+
+def test_without_validation_the_record_says_that_the_last_weights_were_kept(folder: Path, tmp_path: Path):
+    found = run(folder, tmp_path / "exp", "data.dev_share=0", "train.epochs=1")
+    assert found.metrics == {}
+    assert json.loads((tmp_path / "exp" / "dev.json").read_text()) == {"selection": "last epoch", "metrics": {}}
+    assert "Weights chosen by last epoch (no validation)" in (found.model_dir / "README.md").read_text()
+
+
 @pytest.mark.parametrize("method", ["none", "dann", "mmd"])
 def test_target_labels_change_nothing_unless_the_oracle_chooses(method: str, folder: Path, tmp_path: Path):
     lines = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
@@ -83,7 +107,7 @@ def test_target_labels_change_nothing_unless_the_oracle_chooses(method: str, fol
     lied = [r | {"label": flipped[r["label"]]} if r["domain"] == "kitchen" else r for r in lines]
     write_lines(tmp_path / "train.jsonl", lied)
     write_config(tmp_path / "c.yaml", f"train: {tmp_path}/train.jsonl, source: books, target: kitchen")
-    for rule, same in (("source validation", True), ("oracle", False)):
+    for rule, same in (("source validation", True), ("null", True), ("oracle", False)):
         settings = (f"method={method}", f"selection={rule}", "train.epochs=4")
         found = [run(where, tmp_path / f"{where.name}-{rule}", *settings) for where in (folder, tmp_path)]
         weights = [load_file(one.model_dir / "model.safetensors") for one in found]
@@ -140,6 +164,25 @@ def test_other_data_or_another_config_in_the_same_folder_are_refused(folder: Pat
         run(tmp_path, tmp_path / "exp", "train.epochs=1")
 
 
+def test_another_transformer_in_the_same_folder_is_refused(folder: Path, tmp_path: Path):
+    pytest.importorskip("transformers")
+    bert = make_transformer(tmp_path / "bert")
+    settings = (f"features={{kind: transformer, model: {bert}, max_tokens: 8, fine_tune: false}}", "train.epochs=1")
+    run(folder, tmp_path / "exp", *settings)
+    assert run(folder, tmp_path / "exp", *settings).result is None
+    (bert / "model.safetensors").write_bytes((bert / "model.safetensors").read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match="or another pretrained model"):
+        run(folder, tmp_path / "exp", *settings)
+
+
+@pytest.mark.parametrize("damaged", ['{"metrics": {"source_accuracy": 1.0}}', '{"metrics": 3}', "[]"])
+def test_a_record_that_lacks_a_metric_is_damaged(damaged: str, folder: Path, plain: Path, tmp_path: Path):
+    shutil.copytree(plain, tmp_path / "exp")
+    (tmp_path / "exp" / "dev.json").write_text(damaged)
+    with pytest.raises(InputError, match=r"dev\.json: is damaged; remove it"):
+        run(folder, tmp_path / "exp")
+
+
 @pytest.mark.parametrize("fine_tune", [True, False])
 @pytest.mark.parametrize("method", ["none", "dann", "adabn"])
 def test_a_transformer_takes_the_place_of_ngrams(fine_tune: bool, method: str, folder: Path, tmp_path: Path):
@@ -177,6 +220,17 @@ def test_the_vocabulary_is_of_the_training_texts_of_both_domains(folder: Path, p
         (["method=tlda", "features={kind: transformer, model: x}"], "a transformer has none"),
         (["train.metric=target_accuracy"], "chooses by source_accuracy, source_macro_f1 or source_loss"),
         (["data.source=[books, kitchen]"], "source and target have kitchen in common"),
+        (
+            ["selection=source validation", "data.dev_share=0"],
+            "source validation needs data.dev, or data.dev_share above",
+        ),
+        (["train.metric=source_loss", "data.dev_share=0"], "best by 'source_loss': give data.dev or data.dev_share"),
+        (
+            ["method=dann", "train.metric=source_loss", "train.patience=2"],
+            "train.patience waits for validation, at which 'last epoch' does not look",
+        ),
+        (["train.metric=source_f1"], "chooses by source_accuracy, source_macro_f1 or source_loss, not by 'source_f1'"),
+        (["method=dann+mmd", "unlabelled_per_labelled=0"], "dann+mmd does nothing with unlabelled_per_labelled: 0"),
         (["features.max_featurs=3"], "did you mean 'max_features'?"),
         (["features.kind=words"], "does not match any of the expected tags"),
         (["method=dann+adabn", "classifier.norm=batch", "method=dann+dann"], "stands twice"),

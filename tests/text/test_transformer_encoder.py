@@ -14,7 +14,12 @@ from speechnlp_tl.errors import InputError
 from speechnlp_tl.text.classifier import ClassifierConfig, predict
 from speechnlp_tl.text.features import take
 from speechnlp_tl.text.token_rows import TokenRows
-from speechnlp_tl.text.transformer_encoder import TransformerClassifier, TransformerConfig, TransformerEncoder
+from speechnlp_tl.text.transformer_encoder import (
+    TransformerClassifier,
+    TransformerConfig,
+    TransformerEncoder,
+    folder_digest,
+)
 from tests.tiny_text import make_transformer
 
 pytest.importorskip("transformers")
@@ -102,6 +107,51 @@ def without_a_layer(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     kept = {name: tensor for name, tensor in tensors.items() if "layer.1." not in name}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def a_list_for_a_config(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+
+
+def a_list_for_a_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer_config.json").write_text("[]")
+
+
+def a_word_for_a_number(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"hidden_size": "x"}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (a_list_for_a_config, "bert/config.json: is damaged: it holds no JSON object; get the model again, whole"),
+        (a_list_for_a_tokenizer, "bert/tokenizer_config.json: is damaged: it holds no JSON object"),
+        (a_word_for_a_number, "bert: the transformer in this folder cannot be loaded: .*hidden_size.*; name a folder"),
+    ],
+)
+def test_damaged_settings_are_named_with_their_file(tmp_path, spoil, said):
+    make_transformer(tmp_path / "bert")
+    spoil(tmp_path / "bert")
+    with pytest.raises(InputError, match=said):
+        TransformerEncoder.pretrained(TransformerConfig(model=str(tmp_path / "bert"), max_tokens=8))
+
+
+def test_a_folder_has_no_revision(config):
+    with pytest.raises(InputError, match=r"has no revision 'main'; leave features\.revision out"):
+        TransformerEncoder.pretrained(config.model_copy(update={"revision": "main"}))
+
+
+def test_the_digest_of_a_folder_follows_its_weights_and_settings(tmp_path):
+    folder = make_transformer(tmp_path / "bert")
+    found = [folder_digest(folder)]
+    (folder / "README.md").write_text("not loaded")
+    assert folder_digest(folder) == found[0]
+    for name in ("config.json", "model.safetensors"):
+        path = folder / name
+        path.write_bytes(path.read_bytes() + b" ")
+        found.append(folder_digest(folder))
+    assert len(set(found)) == 3
 
 
 @pytest.mark.parametrize(
