@@ -145,6 +145,33 @@ def test_the_term_brings_unheard_speech_of_both_closer_and_weight_0_does_not(
     assert after < 0.7 * before, (before, without, after)
 
 
+def test_a_planted_tilt_of_the_spectrum_is_unlearnt_from_its_audio_and_not_with_weight_0(source, speech, monkeypatch):
+    """Every frame of the target is moved in one direction, after normalisation, which would take the tilt off."""
+    straight = SpeechDataset._features
+
+    def features(self: SpeechDataset, row: int, speed: float, warp: float) -> Tensor:
+        found = straight(self, row, speed, warp)
+        tilted = self.utterances[row].id.endswith("-tilted")
+        return found + 2.0 * torch.linspace(1, -1, found.shape[1]) if tilted else found
+
+    monkeypatch.setattr(SpeechDataset, "_features", features)
+    target, unheard = (
+        [replace(utterance, id=f"{utterance.id}-tilted") for utterance in utterances]
+        for utterances in (speech["train"][30:], speech["dev"])
+    )
+    control, adapted = (
+        adapted_by("mmd", source, {**speech, "adaptation": target}, steps=40, learning_rate=2e-3, domain=domain)
+        for domain in (DomainConfig(weight=0.0), DomainConfig())
+    )
+    assert wer(source, speech["dev"]) < 5
+    before, without, after = (
+        wer(recogniser, unheard) for recogniser in (source, control.recogniser, adapted.recogniser)
+    )
+    assert min(before, without) > 40, (before, without, after)
+    assert after < 15, (before, without, after)
+    assert wer(adapted.recogniser, speech["dev"]) < 10, "the source is not forgotten"
+
+
 def test_danns_classifier_loses_against_a_strong_model_and_wins_against_a_weak_one(source, speech, tmp_path):
     """Averaged over the run and over both domains; 50 % is guessing."""
 
