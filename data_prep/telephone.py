@@ -33,25 +33,32 @@ def prepare(data: Path, out: Path, splits: Sequence[str], channel: ChannelConfig
         Split -> data directory.
 
     Raises:
-        InputError: a split is missing or its audio cannot be read, or `out` holds something else.
+        InputError: a split is missing or outside `data`, its audio cannot be read, or `out` holds something else.
     """
-    absent = [Problem("there is no such split", data / split) for split in splits if not (data / split).is_dir()]
-    if absent:
-        raise InputError(absent)
+    problems = [Problem("there is no such split", data / split) for split in splits if not (data / split).is_dir()]
+    problems += [
+        Problem(f"split '{split}' is not a folder below {data}", remedy="name it without '..', relative to the data")
+        for split in splits
+        if ".." in Path(split).parts or Path(split).is_absolute()
+    ]
+    if problems:
+        raise InputError(problems)
     parameters = {"data": str(data), "splits": list(splits), **channel.model_dump()}
     with output_folder(out, "telephone", parameters) as folder:
         made = {}
         for split in splits:
             utterances = DataDir.read(data / split)
-            made[split] = DataDir([_over_telephone(one, split, folder, out, channel) for one in utterances])
+            made[split] = DataDir(
+                _over_telephone(one, Path("audio", split, f"{number:06d}.wav"), folder, out, channel)
+                for number, one in enumerate(utterances, start=1)
+            )
         return write_splits(folder, out, made)
 
 
-def _over_telephone(utterance: Utterance, split: str, folder: Path, out: Path, channel: ChannelConfig) -> Utterance:
-    """A copy whose audio lies below `folder` and will be below `out`."""
+def _over_telephone(utterance: Utterance, name: Path, folder: Path, out: Path, channel: ChannelConfig) -> Utterance:
+    """A copy whose audio is `name` below `folder` and will be so below `out`. An id may be no file name."""
     samples, rate = read_audio_and_rate(utterance.audio, start=utterance.start, end=utterance.end)
     heard = telephone(samples, rate, channel, utterance.id)
-    name = Path("audio", split, f"{utterance.id}.wav")
     write_wav(folder / name, np.round(heard * 32767).astype(np.int16), rate)
     audio, seconds = str(out.resolve() / name), len(heard) / rate
     return replace(utterance, audio=audio, start=None, end=None, recording=None, duration=seconds)

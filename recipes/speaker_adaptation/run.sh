@@ -20,7 +20,7 @@ stage 1 "put the target's speech through a telephone, where the configuration sa
   python local/hear.py --corpus "$corpus" --conf "$conf" --data "$data" --out "$exp/telephone"
 stage 2 "train the source models" "$data" conf local -- \
   python local/train_sources.py --corpus "$corpus" --conf "$conf" --data "$data" --out "$exp/sources" --jobs "$jobs"
-stage 3 "adapt and recognise" "$data" "$exp/sources" conf local -- \
+stage 3 "adapt and recognise" "$data" "$exp/telephone" "$exp/sources" conf local -- \
   python local/sweep.py --corpus "$corpus" --conf "$conf" --data "$data" --heard "$exp/telephone" \
   --sources "$exp/sources" --out "$exp/runs" --jobs "$jobs"
 stage 5 "score, tables and pictures" "$exp/runs" local -- \

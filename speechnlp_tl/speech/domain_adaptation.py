@@ -2,7 +2,7 @@
 
 `adabn` gives batch normalisation the statistics of the target's frames. `dann`, `mmd`, `mkmmd` and `coral` train on
 transcribed source speech and make the frames of an encoder layer look alike in source and target; their task is
-`DomainAsrTask`, their terms are made here.
+`DomainAsrTask`, their terms those of `transfer.domain_methods` with the weights and layers that suit speech.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from speechnlp_tl.speech.acoustic_model import AcousticModel
 from speechnlp_tl.speech.data_dir import Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.recogniser import Recogniser
-from speechnlp_tl.transfer.adversarial import DANN
-from speechnlp_tl.transfer.discrepancy import CORAL, MMD, MULTIPLES
+from speechnlp_tl.transfer import domain_methods
+from speechnlp_tl.transfer.domain_methods import COMPARE_SAMPLES, DomainMethod
 from speechnlp_tl.transfer.normalization import adapt_batch_norm
 
 WEIGHTS = {"dann": 1.0, "mmd": 30.0, "mkmmd": 30.0, "coral": 100.0}
@@ -58,25 +58,15 @@ def domain_terms(method: str, config: DomainConfig, model: AcousticModel, seed: 
     Raises:
         InputError: a layer that the encoder has not, or several for `dann`.
     """
-    known = [f"layer{number}" for number in range(1, model.encoder.config.layers + 1)]
-    layers = config.layers or default_layers(method, known)
-    problems = [
-        Problem(f"domain.layers: the encoder has no layer '{layer}'", remedy=f"it has {', '.join(known)}")
-        for layer in layers
-        if layer not in known
-    ]
-    if method == "dann" and len(layers) > 1:
-        problems.append(Problem("dann's classifier looks at one layer", remedy="name one in domain.layers"))
-    if problems:
-        raise InputError(problems)
-    weight = config.filled(method).weight
-    assert weight is not None
-    if method == "dann":
-        return [DANN(layers[0], model.encoder.config.width, weight=weight, seed=seed)]
-    if method == "coral":
-        return [CORAL(layers, weight, max_units=config.max_units, seed=seed)]
-    multiples = (1.0,) if method == "mmd" else MULTIPLES
-    return [MMD(layers, weight, multiples, max_units=config.max_units, seed=seed)]
+    width = model.encoder.config.width
+    layers = {f"layer{number}": width for number in range(1, model.encoder.config.layers + 1)}
+    chosen = {
+        "name": method,
+        "weight": config.filled(method).weight,
+        "layers": config.layers or default_layers(method, list(layers)),
+        "max_units": config.max_units if method in COMPARE_SAMPLES else None,
+    }
+    return domain_methods.domain_terms([DomainMethod.model_validate(chosen)], layers, seed)
 
 
 def default_layers(method: str, known: Sequence[str]) -> list[str]:

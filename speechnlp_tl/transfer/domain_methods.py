@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.core.task import Term
@@ -40,14 +40,22 @@ INPUTS = "inputs"
 TLDA_RECONSTRUCTION = 1e-3
 """Of TLDA's weight: the error is a sum over all inputs."""
 ADVERSARIES: tuple[MethodName, ...] = ("dann", "confusion", "dsn")
+COMPARE_SAMPLES: tuple[MethodName, ...] = ("mmd", "mkmmd", "jmmd", "coral")
+"""Those that compare samples of two domains: in any number of layers, the model's output among them."""
+OUTPUTS = ("logits", "posteriors")
+NO_LAYER: tuple[MethodName, ...] = ("adabn", "autodial")
 
 
 class DomainMethod(StrictModel):
     """One method: `dann`, or `{name: dann, weight: 0.2}`."""
 
     name: MethodName
-    weight: PositiveFloat | None = None
-    """Of its loss term; None is the one of USUAL_WEIGHTS. AdaBN has none."""
+    weight: NonNegativeFloat | None = None
+    """Of its loss term; None is the one of USUAL_WEIGHTS, 0 a control. AdaBN has none."""
+    layers: list[str] | None = Field(None, min_length=1)
+    """Those that the term is on, and no others; None is the method's usual choice."""
+    max_units: int | None = Field(None, ge=2)
+    """Of each domain in a step that mmd, mkmmd, jmmd and coral compare; None is all."""
     rate: PositiveFloat | None = None
     """How many times the model's learning rate a domain classifier takes; None is once."""
     classifier: list[PositiveInt] | None = None
@@ -63,7 +71,7 @@ def read_methods(given: object) -> object:
 
 
 def method_problems(methods: Sequence[DomainMethod]) -> list[str]:
-    """What is wrong with a list of methods: one that stands twice, a weight that nothing takes, two that exclude."""
+    """What is wrong with a list of methods: one that stands twice, a setting that nothing takes, two that exclude."""
     names = [method.name for method in methods]
     problems = [f"method '{name}' stands twice" for name in sorted({name for name in names if names.count(name) > 1})]
     problems += [
@@ -71,7 +79,16 @@ def method_problems(methods: Sequence[DomainMethod]) -> list[str]:
         for m in methods
         if m.name not in ADVERSARIES and (m.rate, m.classifier) != (None, None)
     ]
-    problems += ["adabn has no loss term, so it takes no weight" for m in methods if m.name == "adabn" and m.weight]
+    problems += [
+        "adabn has no loss term, so it takes no weight" for m in methods if m.name == "adabn" and m.weight is not None
+    ]
+    for m in methods:
+        if m.layers is not None and m.name in NO_LAYER:
+            problems.append(f"{m.name} is about no hidden layer, so it takes no layers")
+        elif m.layers is not None and len(m.layers) > 1 and m.name not in COMPARE_SAMPLES:
+            problems.append(f"{m.name} looks at one layer, not at {', '.join(m.layers)}")
+        if m.max_units is not None and m.name not in COMPARE_SAMPLES:
+            problems.append(f"{m.name} compares no samples, so it takes no max_units")
     if set(NEED_BATCH_NORM) <= set(names):
         problems.append("adabn and autodial both replace the statistics of batch normalisation: choose one")
     return problems
@@ -86,7 +103,7 @@ def domain_terms(
     inputs: int | None = None,
     classes: int | None = None,
 ) -> list[Term]:
-    """The loss terms of the methods, on the last hidden layer where there is a choice.
+    """The loss terms of the methods, on the last hidden layer where there is a choice and `layers` names no other.
 
     `mmd` has one kernel (DaNN, DDC), `mkmmd` five kernels on every layer and the logits (DAN), `jmmd` joins the last
     layer with the posteriors (JAN), `dsn` is domain separation beside DANN, `tlda` restores the inputs from the
@@ -101,12 +118,13 @@ def domain_terms(
         classes: of the model, for `tlda`.
 
     Raises:
-        InputError: no layers, methods that do not go together, or that need inputs which are not there.
+        InputError: no layers, methods that do not go together, or that name layers or need inputs which are not there.
     """
     problems: list[Problem | str] = [*method_problems(methods)]
     if not layers:
         problems.append(Problem("domain adaptation needs a hidden layer, and the model names none"))
     for method in methods:
+        problems += _unknown_layers(method, layers)
         if method.name in NEED_INPUTS and (inputs is None or classes is None):
             what = f"method '{method.name}' restores the inputs, and the number of these or of the classes is not given"
             problems.append(Problem(what, remedy=f"put the inputs among the step's features as '{INPUTS}'"))
@@ -116,30 +134,45 @@ def domain_terms(
     return [term for terms in made for term in terms]
 
 
+def _unknown_layers(method: DomainMethod, layers: Mapping[str, int]) -> list[Problem]:
+    known = [*layers, *(OUTPUTS if method.name in COMPARE_SAMPLES else ())]
+    return [
+        Problem(f"{method.name}: the model has no layer '{layer}'", remedy=f"it has {', '.join(known)}")
+        for layer in method.layers or ()
+        if layer not in known
+    ]
+
+
 def _terms_of(
     method: DomainMethod, layers: Mapping[str, int], seed: int, domains: int, target: int, inputs: int, classes: int
 ) -> list[Term]:
-    last, width = list(layers.items())[-1]
     weight = USUAL_WEIGHTS.get(method.name, 0.0) if method.weight is None else method.weight
+    if method.name in COMPARE_SAMPLES:
+        return [_comparison(method, layers, weight, seed)]
+    if method.name in NO_LAYER:
+        return [TargetEntropy(weight, target)] if method.name == "autodial" else []
+    layer = method.layers[0] if method.layers else list(layers)[-1]
+    width = layers[layer]
     adversary: dict[str, Any] = {"rate": method.rate or 1.0, "seed": seed}
     if method.classifier is not None:
         adversary["hidden"] = tuple(method.classifier)
     if method.name == "dann":
-        return [DANN(last, width, domains, weight=weight, **adversary)]
+        return [DANN(layer, width, domains, weight=weight, **adversary)]
     if method.name == "confusion":
-        return [DomainConfusion(last, width, domains, weight=weight, **adversary)]
-    if method.name == "mmd":
-        return [MMD(last, weight, multiples=(1.0,), seed=seed)]
-    if method.name == "mkmmd":
-        return [MMD([*layers, "logits"], weight, seed=seed)]
-    if method.name == "jmmd":
-        return [JointMMD([last, "posteriors"], weight, seed=seed)]
-    if method.name == "coral":
-        return [CORAL(last, weight, seed=seed)]
+        return [DomainConfusion(layer, width, domains, weight=weight, **adversary)]
     if method.name == "dsn":
-        separation = DomainSeparation(last, width, INPUTS, inputs, domains, weight=weight, seed=seed)
-        return [separation, DANN(last, width, domains, weight=USUAL_WEIGHTS["dann"], **adversary)]
-    if method.name == "tlda":
-        restored = LabelReconstruction(INPUTS, inputs, classes, width, weight=TLDA_RECONSTRUCTION * weight, seed=seed)
-        return [MeanDivergence(last, weight), restored]
-    return [TargetEntropy(weight, target)] if method.name == "autodial" else []
+        separation = DomainSeparation(layer, width, INPUTS, inputs, domains, weight=weight, seed=seed)
+        return [separation, DANN(layer, width, domains, weight=USUAL_WEIGHTS["dann"], **adversary)]
+    restored = LabelReconstruction(INPUTS, inputs, classes, width, weight=TLDA_RECONSTRUCTION * weight, seed=seed)
+    return [MeanDivergence(layer, weight), restored]
+
+
+def _comparison(method: DomainMethod, layers: Mapping[str, int], weight: float, seed: int) -> Term:
+    last, units = list(layers)[-1], method.max_units
+    if method.name == "mmd":
+        return MMD(method.layers or last, weight, multiples=(1.0,), max_units=units, seed=seed)
+    if method.name == "mkmmd":
+        return MMD(method.layers or [*layers, "logits"], weight, max_units=units, seed=seed)
+    if method.name == "jmmd":
+        return JointMMD(method.layers or [last, "posteriors"], weight, max_units=units, seed=seed)
+    return CORAL(method.layers or last, weight, max_units=units, seed=seed)

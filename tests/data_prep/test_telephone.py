@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,23 @@ def test_made_twice_it_is_the_same(tiny_corpus: TinyCorpus, tmp_path: Path):
     made = [prepare(tiny_corpus.root, tmp_path / name, ["dev"], ChannelConfig())["dev"] for name in ("a", "b")]
     audio = [[Path(one.audio).read_bytes() for one in DataDir.read(path)] for path in made]
     assert audio[0] == audio[1]
+
+
+def test_ids_and_splits_cannot_lead_outside_the_folder(tiny_corpus: TinyCorpus, tmp_path: Path):
+    (one, other) = list(DataDir.read(tiny_corpus.root / "dev"))[:2]
+    evil = [replace(one, id=f"{one.speaker}/../../../../../evil"), replace(other, id=str(tmp_path / "evil"))]
+    DataDir(evil).write(tmp_path / "data" / "evil")
+    made = prepare(tmp_path / "data", tmp_path / "line", ["evil"], ChannelConfig())["evil"]
+    heard = list(DataDir.read(made))
+    assert sorted(u.id for u in heard) == sorted(u.id for u in evil)
+    assert {Path(u.audio) for u in heard} == set((tmp_path / "line").resolve().rglob("*.wav"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "line"]
+    (tmp_path / "data" / "inner").mkdir()
+    outside = [str(tmp_path / "data" / "evil"), "inner/../evil"]
+    with pytest.raises(InputError) as error:
+        prepare(tmp_path / "data", tmp_path / "other", outside, ChannelConfig())
+    assert len(error.value.problems) == 2
+    assert not (tmp_path / "other").exists()
 
 
 def test_every_missing_split_is_named(tiny_corpus: TinyCorpus, tmp_path: Path):

@@ -40,6 +40,43 @@ def test_a_domain_classifier_takes_its_own_rate_and_size():
         assert (term.rate, len(term.classifier)) == (7.0, 1)
 
 
+@pytest.mark.parametrize("name", ["mmd", "mkmmd", "jmmd", "coral"])
+def test_a_comparison_is_on_the_named_layers_alone_and_on_so_many_units(name):
+    (term,) = domain_terms([DomainMethod(name=name, layers=["hidden.0", "posteriors"], max_units=5)], LAYERS)
+    assert (term.layers, term.max_units) == (["hidden.0", "posteriors"], 5)
+    (usual,) = domain_terms([DomainMethod(name=name)], LAYERS)
+    assert usual.max_units is None
+    given, _ = step()
+    assert term(given, None) != usual(given, None)
+
+
+@pytest.mark.parametrize("name", ["dann", "confusion", "dsn", "tlda"])
+def test_a_term_on_the_first_layer_has_no_gradient_beyond_it(name):
+    term = domain_terms([DomainMethod(name=name, layers=["hidden.0"])], LAYERS, inputs=7, classes=3)[0]
+    term.progress = 0.5
+    given, features = step()
+    layers = [features.exp(), given.features["hidden.1"]]  # TLDA wants no negative means
+    given.features["hidden.0"] = layers[0]
+    first, second = torch.autograd.grad(term(given, None), layers, allow_unused=True)
+    assert first.abs().sum() > 0
+    assert second is None
+
+
+def test_weight_0_is_a_control():
+    (term,) = domain_terms([DomainMethod(name="mmd", weight=0.0)], LAYERS)
+    assert term.weight == 0
+
+
+def test_layers_that_the_model_has_not_are_all_named_at_once():
+    methods = [DomainMethod(name="coral", layers=["hidden.7", "logits"]), DomainMethod(name="dann", layers=["logits"])]
+    with pytest.raises(InputError) as error:
+        domain_terms(methods, LAYERS)
+    assert [problem.what for problem in error.value.problems] == [
+        "coral: the model has no layer 'hidden.7'",
+        "dann: the model has no layer 'logits'",
+    ]
+
+
 def test_a_config_may_name_methods_in_any_of_four_ways():
     assert LIST.validate_python(read_methods("none")) == []
     assert LIST.validate_python(read_methods("dann+coral")) == LIST.validate_python(read_methods(["dann", "coral"]))
@@ -56,6 +93,10 @@ def test_a_config_may_name_methods_in_any_of_four_ways():
         ("adabn+autodial", "choose one"),
         ([{"name": "coral", "rate": 3.0}], "no domain classifier"),
         ("dsn+tlda", "'tlda' restores the inputs"),
+        ([{"name": "dann", "layers": ["hidden.0", "hidden.1"]}], "dann looks at one layer"),
+        ([{"name": "autodial", "layers": ["hidden.0"]}], "takes no layers"),
+        ([{"name": "dann", "max_units": 50}], "takes no max_units"),
+        ([{"name": "adabn", "weight": 0.0}], "takes no weight"),
     ],
 )
 def test_methods_that_do_not_go_together_are_refused(methods, said):

@@ -1,4 +1,4 @@
-"""Telephone copies of the target's speech, where the configuration names a channel; nothing elsewhere."""
+"""Telephone copies of the target's speech, where the configuration names a channel; an empty folder elsewhere."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def main() -> None:
 def _work(arguments: argparse.Namespace) -> dict[str, Path] | None:
     channel = load_config(arguments.conf, SweepConfig).channel
     if channel is None:
+        arguments.out.mkdir(parents=True, exist_ok=True)  # the next stage's input, empty
         print(f"{arguments.conf}: no channel, nothing to do")
         return None
     if arguments.corpus == "an4":
