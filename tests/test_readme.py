@@ -40,3 +40,21 @@ def test_the_readme_quotes_the_error_rates_of_the_other_recipes():
             r.value for r in read_results(path) if r.system == system and r.target == "test" and r.metric == "wer"
         )
         assert f"{value:.2f} %" in text, recipe
+
+
+def test_the_readme_quotes_what_was_gained_without_labels():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    heard = {
+        (r.system, r.budget): r.value
+        for r in read_results(ROOT / "recipes" / "speaker_adaptation" / "results-unsupervised.json")
+        if r.corpus == "fsdd" and r.metric == "wer" and r.target == "new speakers"
+    }
+    before, after = heard["unadapted", 0], heard["adabn, then own hypotheses", 67]
+    assert f"from {before:.1f} to {after:.1f} % errors" in text
+    read = {
+        r.system: r.value
+        for r in read_results(ROOT / "recipes" / "cross_domain_sentiment" / "results.json")
+        if r.corpus == "amazon" and r.metric == "accuracy" and r.target == "mean"
+    }
+    before, after = read["svm"], read["svm, mSDA of all texts, self-trained"]
+    assert f"right on {before:.1f} % of another product's becomes right on {after:.1f} %" in text
