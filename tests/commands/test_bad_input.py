@@ -621,6 +621,7 @@ def test_an_interruption_says_how_to_go_on(run, monkeypatch: pytest.MonkeyPatch,
         raise KeyboardInterrupt
 
     monkeypatch.setattr(experiment, "load_experiment", interrupted)
+    (tmp_path / "x.yaml").write_text("data: {}\n")
     outcome = run("train", tmp_path / "x.yaml", "--out", tmp_path / "out")
     assert outcome.code == 130
     assert outcome.err.strip() == "interrupted; run the same command again to go on where it stopped"
