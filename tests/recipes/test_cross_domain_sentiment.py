@@ -39,6 +39,13 @@ transfer:
   adabn: {kind: network, norm: batch, method: adabn}
 """
 
+SHARED = """
+source:
+  svm: {kind: svm}
+transfer:
+  shared: {kind: svm, features: msda, fitted_on: everything, weighting: log, chosen: shifted}
+"""
+
 
 def call(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -99,8 +106,9 @@ def test_only_the_ceiling_sees_target_labels_and_nothing_sees_test_labels(made, 
 def test_other_reviews_are_other_runs_and_other_denoisers(made, tmp_path: Path) -> None:
     """The same settings on another text file: nothing of the earlier one is taken."""
     prepare(tmp_path / "data", 60, seed=5)
-    first = sweep(tmp_path / "exp", made[1])
-    both = sweep(tmp_path / "exp", tmp_path / "data")
+    small = CONF[: CONF.index("source:")] + SHARED
+    first = sweep(tmp_path / "exp", made[1], small)
+    both = sweep(tmp_path / "exp", tmp_path / "data", small)
     assert "0 runs" not in (tmp_path / "exp" / "source.txt").read_text()
     folders = [path for path in (tmp_path / "exp" / "runs").iterdir() if path.is_dir()]
     assert len(folders) == 2
