@@ -202,10 +202,11 @@ class DiscrepancyTerm(Term):
     def __init__(
         self,
         layers: str | Sequence[str],
-        weight: float,
-        max_units: int | None,
-        seed: int,
-        schedule: Callable[[float], float] | None,
+        weight: float = 1.0,
+        max_units: int | None = None,
+        seed: int = 0,
+        schedule: Callable[[float], float] | None = None,
+        *,
         shuffled: bool = False,
     ) -> None:
         self_layers = [layers] if isinstance(layers, str) else list(layers)
@@ -342,16 +343,6 @@ class CORAL(DiscrepancyTerm):
     """
 
     name = "coral"
-
-    def __init__(
-        self,
-        layers: str | Sequence[str],
-        weight: float = 1.0,
-        max_units: int | None = None,
-        seed: int = 0,
-        schedule: Callable[[float], float] | None = None,
-    ) -> None:
-        super().__init__(layers, weight, max_units, seed, schedule)
 
     def distance(self, xs: Sequence[Tensor], ys: Sequence[Tensor]) -> Tensor:
         return coral(xs[0], ys[0])

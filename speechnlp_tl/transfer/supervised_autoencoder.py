@@ -65,16 +65,6 @@ class MeanDivergence(DiscrepancyTerm):
     name = "mean_divergence"
     fewest = 1
 
-    def __init__(
-        self,
-        layers: str | Sequence[str],
-        weight: float = 1.0,
-        max_units: int | None = None,
-        seed: int = 0,
-        schedule: Callable[[float], float] | None = None,
-    ) -> None:
-        super().__init__(layers, weight, max_units, seed, schedule)
-
     def distance(self, xs: Sequence[Tensor], ys: Sequence[Tensor]) -> Tensor:
         return mean_divergence(xs[0], ys[0])
 
