@@ -1,11 +1,13 @@
 """Training with DANN (Ganin et al. 2016) against skada's, in documents per second, on Amazon books -> electronics.
 
-    python benchmarks/dann_skada.py [--python exp/skada/bin/python] [--rounds 5] [--epochs 30] [--threads 1]
+    python benchmarks/dann_skada.py [--python exp/skada/bin/python] [--batch 32 64 128] [--rounds 5]
+                                     [--epochs 30] [--threads 1]
 
 Both train the same classifier (5000 -> 50 sigmoid -> 2) and the same domain classifier (50 -> 64 -> 2) by plain SGD, on
-32 labelled and 32 unlabelled reviews a step. skada takes dense rows, ours sparse ones; ours also measures gradient
-norms, counts what the domain classifier tells and checks that all is finite. The domain classifier that skada brings
-ends in a softmax over one output, which is always 1: nothing is learnt. It gets another, whose gradient is looked at.
+as many labelled as unlabelled reviews a step, 32 in the recipe. skada takes dense rows, ours sparse ones; ours also
+measures gradient norms, counts what the domain classifier tells and checks that all is finite. The domain classifier
+that skada brings ends in a softmax over one output, which is always 1: nothing is learnt. It gets another, whose
+gradient is looked at.
 Before time is taken both must make the same weights of the same batches. skada need not be installed beside the
 package: `--python` names an interpreter that has both (see README.md).
 """
@@ -29,7 +31,8 @@ from speechnlp_tl.evaluation.results import Record
 
 OURS, THEIRS = "speechnlp_tl", "skada"
 PAIR = ("books", "electronics")
-HIDDEN, DOMAIN_HIDDEN, BATCH = 50, 64, 32
+HIDDEN, DOMAIN_HIDDEN = 50, 64
+BATCHES = (32, 64, 128)
 REVERSAL, LEARNING_RATE, WEIGHT_DECAY, DOMAIN_RATE = 0.1, 0.1, 0.01, 3.0
 """Lambda; SGD; how many times faster the domain classifier learns: those of the recipe, lambda without a schedule."""
 COMPARED_STEPS, TOLERANCE = 50, 1e-5
@@ -50,28 +53,28 @@ class Rows:
         return int(self.source.shape[0] + self.target.shape[0])
 
 
-def whole_steps(source: Any, target: Any, labels: Any, batch: int = BATCH) -> Rows:
+def whole_steps(source: Any, target: Any, labels: Any, batch: int) -> Rows:
     """The first rows of both: skada drops the rest of an epoch, ours spreads it over the steps."""
     count = min(source.shape[0], target.shape[0]) // batch * batch
     return Rows(source[:count], target[:count], labels[:count])
 
 
-def read_rows(folder: Path) -> Rows:
+def read_rows(folder: Path, batch: int) -> Rows:
     from data_prep.amazon import read_prepared
     from speechnlp_tl.text.features import weigh_counts
 
     source, target = (read_prepared(folder / domain)["train"] for domain in PAIR)
-    return whole_steps(weigh_counts(source.counts, "log"), weigh_counts(target.counts, "log"), source.labels)
+    return whole_steps(weigh_counts(source.counts, "log"), weigh_counts(target.counts, "log"), source.labels, batch)
 
 
-def our_task(rows: Rows) -> Any:
+def our_task(rows: Rows, batch: int) -> Any:
     from speechnlp_tl.text.classification import ClassificationTask, Documents
     from speechnlp_tl.text.classifier import ClassifierConfig, DocumentClassifier
 
     shape = ClassifierConfig(hidden=[HIDDEN], activation="sigmoid")
     model = DocumentClassifier(rows.source.shape[1], 2, shape)
     labelled, unlabelled = Documents(rows.source, rows.labels, 0), Documents(rows.target, None, 1)
-    return ClassificationTask(model, [labelled], [unlabelled], batch_size=BATCH)
+    return ClassificationTask(model, [labelled], [unlabelled], batch_size=batch)
 
 
 def our_term() -> Any:
@@ -106,7 +109,7 @@ def their_classifier() -> Any:
     return classifier
 
 
-def their_net(inputs: int, epochs: int) -> Any:
+def their_net(inputs: int, epochs: int, batch: int) -> Any:
     import torch
     from skada.deep import DANN
     from torch import nn
@@ -138,7 +141,7 @@ def their_net(inputs: int, epochs: int) -> Any:
         ],
         lr=LEARNING_RATE,
         max_epochs=epochs,
-        batch_size=BATCH,
+        batch_size=batch,
         train_split=None,
         verbose=0,
     )
@@ -153,12 +156,12 @@ def their_data(rows: Rows) -> tuple[Any, Any, Any]:
     return dense, np.concatenate([rows.labels, np.full(count, -1)]), np.repeat([1, -2], count)
 
 
-def distance_of_weights(rows: Rows) -> float:
+def distance_of_weights(rows: Rows, batch: int) -> float:
     """The largest difference of any weight after some steps on the same batches from the same start."""
     import torch
 
-    task, term = our_task(rows), our_term()
-    net = their_net(rows.source.shape[1], 1).initialize()
+    task, term = our_task(rows, batch), our_term()
+    net = their_net(rows.source.shape[1], 1, batch).initialize()
     pairs = list(corresponding(task.model, term, net.module_))
     with torch.no_grad():
         for own, their in pairs:
@@ -184,21 +187,21 @@ def domain_gradient(classifier: Any, criterion: Any) -> float:
     import torch
     from skada.deep._adversarial import DANNLoss
 
-    features = torch.randn(2 * BATCH, HIDDEN, generator=torch.Generator().manual_seed(0))
-    features[BATCH:] += 1
+    features = torch.randn(64, HIDDEN, generator=torch.Generator().manual_seed(0))
+    features[32:] += 1
     told = classifier(features)
-    DANNLoss(criterion)(told[:BATCH], told[BATCH:]).backward()
+    DANNLoss(criterion)(told[:32], told[32:]).backward()
     return float(torch.nn.utils.get_total_norm([weight.grad for weight in classifier.parameters()]))
 
 
-def measure(data: Path, epochs: int, rounds: int) -> dict[str, Any]:
+def measure(data: Path, batch: int, epochs: int, rounds: int) -> dict[str, Any]:
     """Both sides in turn: fits of `epochs` epochs, fits of one, and what the last long ones have learnt."""
     import torch
     from skada.deep.modules import DomainClassifier
     from torch.nn.functional import cross_entropy
 
-    rows = read_rows(data)
-    apart = distance_of_weights(rows)
+    rows = read_rows(data, batch)
+    apart = distance_of_weights(rows, batch)
     norms = [
         domain_gradient(DomainClassifier(HIDDEN), None),
         domain_gradient(their_classifier(), lambda logits, domain: cross_entropy(logits, domain.long())),
@@ -206,13 +209,15 @@ def measure(data: Path, epochs: int, rounds: int) -> dict[str, Any]:
     trained: dict[str, Any] = {}
 
     def ours(length: int) -> None:
-        task = our_task(rows)
+        task = our_task(rows, batch)
         train_ours(task, our_term(), epochs=length)
         trained[OURS] = task.model
 
     def theirs(length: int) -> None:
         dense, labels, domains = their_data(rows)
-        trained[THEIRS] = their_net(rows.source.shape[1], length).fit(dense, labels, domains).module_.base_module_
+        trained[THEIRS] = (
+            their_net(rows.source.shape[1], length, batch).fit(dense, labels, domains).module_.base_module_
+        )
 
     torch.manual_seed(0)
     first = interleaved({OURS: lambda: ours(1), THEIRS: lambda: theirs(1)}, rounds)
@@ -276,6 +281,7 @@ def interpreter() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default=interpreter(), help="one that has skada too")
+    parser.add_argument("--batch", type=int, nargs="+", default=BATCHES, help="labelled reviews of a step")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
@@ -283,13 +289,19 @@ def main() -> None:
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        print(json.dumps(measure(arguments.data, arguments.epochs, arguments.rounds)))
+        print(json.dumps(measure(arguments.data, *arguments.batch, arguments.epochs, arguments.rounds)))
         return
     check = subprocess.run([arguments.python, "-c", "import skada.deep"], capture_output=True, text=True)
     if check.returncode:
         skip(f"{arguments.python} has no skada; README.md says how to set one up ({check.stderr.strip()[-100:]})")
     data = prepared("amazon")
-    sizes = ["--epochs", str(arguments.epochs), "--rounds", str(arguments.rounds)]
+    records = [record for batch in arguments.batch for record in compared(data, batch, arguments)]
+    store("dann_skada", records)
+
+
+def compared(data: Path, batch: int, arguments: argparse.Namespace) -> list[Record]:
+    """Records of one size of batch, measured in a process of its own."""
+    sizes = ["--batch", str(batch), "--epochs", str(arguments.epochs), "--rounds", str(arguments.rounds)]
     done = worker(__file__, "--data", data, *sizes, threads=arguments.threads, python=arguments.python)
     answer = done.answer
     if answer["apart"] > TOLERANCE:
@@ -298,9 +310,10 @@ def main() -> None:
     print(f"gradient norm of skada's domain loss: {default:.3g} on its own classifier, {given:.3g} on the one given")
     if not given:
         raise SystemExit("the domain classifier given to skada has no gradient: nothing adversarial is measured")
-    budget = f"{arguments.epochs} epochs, {arguments.threads} thread{'s' * (arguments.threads > 1)}"
+    length = f"{arguments.epochs} epochs, {arguments.threads} thread{'s' * (arguments.threads > 1)}"
+    budget = f"{batch} + {batch} reviews a step, {length}"
     common = {"recipe": "dann_skada", "corpus": " -> ".join(PAIR), "budget": budget, "commit": commit()}
-    store("dann_skada", records_of(answer, arguments.epochs, common))
+    return records_of(answer, arguments.epochs, common)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from speechnlp_tl.core.objective import TASK, Objective
 from speechnlp_tl.core.optimizer import make_optimizer, trainable
 from speechnlp_tl.core.processes import Processes
 
-PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Update:
                 # an empty part takes part in the processes' exchange of gradients, with none of its own; and data
                 # parallelism averages gradients over processes where ours are shares of a mean already
                 count = 0.0 if part.empty else float(self.processes.world_size)
-                loss = sum(means.values(), nothing)
+                loss = reduce(torch.add, means.values())
                 loss = loss if count == 1 else loss * count
                 (loss if self.scaler is None else self.scaler.scale(loss)).backward()
                 own = torch.stack([means[name].detach() if name in means else nothing for name in self._names])
@@ -188,5 +189,6 @@ class Update:
         return found or self.processes.gather([row for part in mine for row in part.batch.ids])
 
     def _autocast(self) -> AbstractContextManager[None]:
-        enabled = self.config.precision != "no"
-        return torch.autocast(self.device.type, PRECISIONS[self.config.precision] if enabled else None, enabled=enabled)
+        if self.config.precision == "no":
+            return nullcontext()
+        return torch.autocast(self.device.type, PRECISIONS[self.config.precision])

@@ -150,8 +150,11 @@ class ClassificationTask(Task):
         with domains_of_rows(model, batch.domain):
             output = cast(ClassifierOutput, model(batch.inputs))
         # an unlabelled row's loss is zero, whatever its logits are
-        losses = F.cross_entropy(output.logits.float(), batch.labels, reduction="none", ignore_index=UNLABELLED)
-        loss = losses.sum() if batch.weights is None else losses @ batch.weights
+        logits, labels = output.logits.float(), batch.labels
+        if batch.weights is None:
+            loss = F.cross_entropy(logits, labels, reduction="sum", ignore_index=UNLABELLED)
+        else:
+            loss = F.cross_entropy(logits, labels, reduction="none", ignore_index=UNLABELLED) @ batch.weights
         mask = torch.ones_like(batch.labels, dtype=torch.bool)
         features = dict(output.hidden)
         if self.expose_inputs:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,21 +19,16 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.transfer.domain_units import real_units
 from speechnlp_tl.transfer.perceptron import perceptron
 
-
-class _ReverseGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, strength: float) -> Tensor:
-        ctx.strength = strength
-        return values.view_as(values)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return -ctx.strength * gradients[0], None
+_MOST_KEPT = 50
+"""Batches whose logits wait to be counted."""
 
 
 def reverse_gradient(values: Tensor, strength: float = 1.0) -> Tensor:
     """The identity, whose gradient is multiplied by -strength (the gradient reversal layer of Ganin et al. 2016)."""
-    return _ReverseGradient.apply(values, strength)  # type: ignore[no-any-return, no-untyped-call]
+    same = values.view_as(values)  # the hook is this path's alone
+    if same.requires_grad:
+        same.register_hook(lambda gradient: -strength * gradient)
+    return same
 
 
 def reversal_schedule(progress: float) -> float:
@@ -93,7 +87,8 @@ class AdversarialTerm(Term):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.classifier = perceptron([width, *hidden, domains])
-        self._told: Tensor | None = None
+        self._told: list[tuple[Tensor, Tensor]] = []
+        self._counted: Tensor | None = None
         self._recorded = False
 
     @property
@@ -103,12 +98,13 @@ class AdversarialTerm(Term):
 
     def forward(self, step: Step, source: Step | None) -> Tensor:
         units, domain = self._units(step)
-        shares = self._shares(units, domain)
-        return units.sum() * 0 if shares is None else self._value(units, domain, shares)
+        weights = self._weights(domain, units.dtype)
+        return units.sum() * 0 if weights is None else self._value(units, domain, weights)
 
     @abstractmethod
-    def _value(self, units: Tensor, domain: Tensor, shares: Tensor) -> Tensor:
-        """The term's value on units (N, width) of at least two domains; `shares` is what each counts in a mean."""
+    def _value(self, units: Tensor, domain: Tensor, weights: Tensor) -> Tensor:
+        """The term's value on units (N, width) of at least two domains; `weights` (domains,) is what one of a domain's
+        counts, so that a weighted mean is the mean over domains of means over units."""
 
     def metrics(self) -> dict[str, float]:
         """`domain_accuracy`: the classifier's in percent, averaged over domains, on the batches since the last record.
@@ -117,11 +113,21 @@ class AdversarialTerm(Term):
         the features have forgotten their domain, or the classifier is too weak to see it. Nothing before the first
         batch; between two batches the same again.
         """
-        if self._told is None:
+        told = self._count()
+        if told is None:
             return {}
         self._recorded = True
-        counts = self._told.sum(1)
-        return {"domain_accuracy": 100 * float((self._told.diagonal()[counts > 0] / counts[counts > 0]).mean())}
+        counts = told.sum(1)
+        return {"domain_accuracy": 100 * float((told.diagonal()[counts > 0] / counts[counts > 0]).mean())}
+
+    def _count(self) -> Tensor | None:
+        """(domains, domains) how often units of one were taken for another since the last record."""
+        for logits, domain in self._told:
+            cells = domain * self.domains + logits.argmax(-1)
+            told = torch.bincount(cells, minlength=self.domains**2).reshape(self.domains, self.domains)
+            self._counted = told if self._counted is None else self._counted + told
+        self._told = []
+        return self._counted
 
     def _units(self, step: Step) -> tuple[Tensor, Tensor]:
         """Real units (N, width) and their domains (N,)."""
@@ -132,25 +138,28 @@ class AdversarialTerm(Term):
                 Problem(f"{self.name}: layer '{self.layer}' has {units.shape[1]} units, its classifier was made for "
                         f"{width}", remedy=f"give width={units.shape[1]}")
             )  # fmt: skip
-        if len(domain) and int(domain.max()) >= self.domains:
-            raise InputError(
-                Problem(f"{self.name}: a row has domain {int(domain.max())}, its classifier was made for "
-                        f"{self.domains} domains, 0 to {self.domains - 1}", remedy="give a larger 'domains'")
-            )  # fmt: skip
         return units, domain
 
-    def _count(self, logits: Tensor, domain: Tensor) -> None:
-        with torch.no_grad():
-            cells = domain * self.domains + logits.argmax(-1)
-            told = torch.bincount(cells, minlength=self.domains**2).reshape(self.domains, self.domains)
-            self._told = told if self._told is None or self._recorded else self._told + told
-            self._recorded = False
+    def _keep(self, logits: Tensor, domain: Tensor) -> None:
+        """Remember what the classifier told until the next record: a count in every step would cost more than it."""
+        if self._recorded:
+            self._counted, self._recorded = None, False
+        self._told.append((logits.detach(), domain))
+        if len(self._told) == _MOST_KEPT:
+            self._count()
 
-    def _shares(self, units: Tensor, domain: Tensor) -> Tensor | None:
-        """What each unit counts in a mean over domains of means over units; None with less than two domains."""
-        counts = torch.bincount(domain, minlength=self.domains)
-        present = int((counts > 0).sum())
-        return None if present < 2 else 1 / (present * counts[domain]).to(units.dtype)
+    def _weights(self, domain: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """1 / (units of a domain), 0 where there is none; None with less than two domains."""
+        counts = torch.bincount(domain, minlength=self.domains).tolist()
+        if len(counts) > self.domains:
+            raise InputError(
+                Problem(f"{self.name}: a row has domain {len(counts) - 1}, its classifier was made for "
+                        f"{self.domains} domains, 0 to {self.domains - 1}", remedy="give a larger 'domains'")
+            )  # fmt: skip
+        if sum(count > 0 for count in counts) < 2:
+            return None
+        inverse = [1 / count if count else 0.0 for count in counts]
+        return torch.tensor(inverse, dtype=dtype, device=domain.device)
 
     def _at_full_rate(self, loss: Tensor) -> Tensor:
         """`loss` such that lambda times it is whole again, with its gradient at full rate."""
@@ -169,10 +178,10 @@ class DANN(AdversarialTerm):
 
     name = "dann"
 
-    def _value(self, units: Tensor, domain: Tensor, shares: Tensor) -> Tensor:
+    def _value(self, units: Tensor, domain: Tensor, weights: Tensor) -> Tensor:
         logits = self.classifier(reverse_gradient(units, self.strength))
-        self._count(logits, domain)
-        return self._at_full_rate((shares * F.cross_entropy(logits, domain, reduction="none")).sum())
+        self._keep(logits, domain)
+        return self._at_full_rate(F.cross_entropy(logits, domain, weights))
 
 
 class DomainConfusion(AdversarialTerm):
@@ -189,13 +198,14 @@ class DomainConfusion(AdversarialTerm):
 
     name = "domain_confusion"
 
-    def _value(self, units: Tensor, domain: Tensor, shares: Tensor) -> Tensor:
+    def _value(self, units: Tensor, domain: Tensor, weights: Tensor) -> Tensor:
         logits = self.classifier(units.detach())
-        self._count(logits, domain)
-        told = (shares * F.cross_entropy(logits, domain, reduction="none")).sum()
+        self._keep(logits, domain)
+        told = F.cross_entropy(logits, domain, weights)
         held = {name: parameter.detach() for name, parameter in self.classifier.named_parameters()}
         confused = F.log_softmax(torch.func.functional_call(self.classifier, held, (units,)), dim=-1)
-        confusion = -(shares * confused.mean(-1)).sum()
+        present = weights.count_nonzero()
+        confusion = -(weights[domain] * confused.mean(-1)).sum() / present
         return self._at_full_rate(told) + confusion
 
 

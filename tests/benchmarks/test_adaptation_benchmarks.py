@@ -12,6 +12,7 @@ from scipy import sparse
 
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.errors import InputError
+from speechnlp_tl.evaluation.results import Record
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,11 +51,10 @@ def test_skada_gets_the_same_rows_and_no_label_of_the_target():
     assert (domains[8:] < 0).all()
 
 
-def test_our_side_of_the_comparison_trains_all_weights_with_a_gradient_from_both_domains(monkeypatch):
+def test_our_side_of_the_comparison_trains_all_weights_with_a_gradient_from_both_domains():
     import dann_skada
 
-    monkeypatch.setattr(dann_skada, "BATCH", 4)
-    task, term = dann_skada.our_task(rows(8, 8)), dann_skada.our_term()
+    task, term = dann_skada.our_task(rows(8, 8), 4), dann_skada.our_term()
     before = [weight.clone() for weight in (*task.model.parameters(), *term.parameters())]
     dann_skada.train_ours(task, term, epochs=2)
     assert all(
@@ -79,6 +79,20 @@ def test_a_rate_above_one_says_that_ours_is_faster():
     assert found[OURS, DANN_RATIO].ci95 == (3, 4)
     assert found[OURS, DANN_CPU_RATIO].value == 2
     assert found[OURS, DANN_FIRST_RATIO].value == 3
+
+
+def test_a_claim_about_one_budget_is_not_judged_by_another():
+    from _report import Claim
+
+    fixed = {"recipe": "dann_skada", "corpus": "y", "system": "ours", "metric": "ratio"}
+    records = [
+        Record(**fixed, budget=f"{batch} + {batch} reviews", value=value) for batch, value in ((32, 2), (128, 4))
+    ]
+    claim = ("faster", "dann_skada", "ratio", 3, False, " x")
+    assert Claim(*claim, budget="32 +").row(records) == "| faster | ≥ 3 x | 2 x | **no** |"
+    assert Claim(*claim, budget="128 +").row(records) == "| faster | ≥ 3 x | 4 x | yes |"
+    assert Claim(*claim).row(records) == "| faster | ≥ 3 x | 2 x | **no** |"
+    assert Claim(*claim, budget="64 +").row(records) == "| faster | ≥ 3 x | – | not measured |"
 
 
 def test_the_table_is_made_with_the_recipes_own_settings_of_one_system():
