@@ -45,8 +45,8 @@ def _main(found: dict[Key, Record], systems: list[str]) -> str:
     note = (
         "Mean over the ordered pairs of domains. [ ]: 95 % interval, of the accuracy over test reviews and seeds, of "
         "the gain over test reviews, paired; p: sign-flip permutation over test reviews, exact up to tens of "
-        "thousands of them. Time: mean of one run; mSDA features are fitted once for a pair of domains, in the first run "
-        "that needs them."
+        "thousands of them. Time: mean of one run; mSDA features are fitted once for a pair of domains, in the first "
+        "run that needs them."
     )
     return f"{note}\n\n{_table(head, rows)}"
 
