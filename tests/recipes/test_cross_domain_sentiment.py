@@ -211,3 +211,14 @@ def test_a_system_that_makes_no_sense_is_refused_with_its_line(made, tmp_path: P
     assert done.returncode == 2
     assert said in done.stderr
     assert "conf.yaml:" in done.stderr
+
+
+def test_more_known_target_reviews_than_there_are_is_refused(made, tmp_path: Path) -> None:
+    (tmp_path / "conf.yaml").write_text(
+        CONF[: CONF.index("transfer:")] + "transfer: {known: {kind: svm, known: 500}}\n"
+    )
+    options = ("--conf", tmp_path / "conf.yaml", "--part", "transfer", "--data", made[1], "--out", tmp_path / "runs")
+    done = call("run_systems.py", *options)
+    assert done.returncode == 2
+    assert "500 labelled target documents are asked for, of 60" in done.stderr
+    assert "Traceback" not in done.stderr
