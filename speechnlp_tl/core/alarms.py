@@ -11,6 +11,9 @@ MOST_SKIPS = 10
 """So many steps in a row without a finite loss and gradient end the run."""
 FEWEST_MEASUREMENTS = 5
 """A term is not called inert on fewer measurements."""
+FEWEST_RESTS = 20
+"""Nor on fewer than so many, if its value was zero too: steps can hold nothing for it to act on, such as none of the
+few labelled rows of the target."""
 SHOWN = 40
 """How many rows an error names."""
 REMEDY = "mend or remove the term, or set gradient_check: false to train with it all the same"
@@ -59,18 +62,21 @@ class InertTerms:
 
     zeros: dict[str, int] = field(default_factory=dict)
     """Measurements in a row that were zero."""
+    rests: dict[str, int] = field(default_factory=dict)
+    """How many of those had a value of zero as well."""
     measured: dict[str, int] = field(default_factory=dict)
     """Measurements of the present epoch."""
     alive: list[str] = field(default_factory=list)
     """Terms that have shown a gradient at least once."""
 
-    def measure(self, weights: Mapping[str, float], norms: Mapping[str, float]) -> None:
-        """Take in one measurement: each term's weight now and its gradient norm."""
+    def measure(self, weights: Mapping[str, float], norms: Mapping[str, float], values: Mapping[str, float]) -> None:
+        """Take in one measurement: each term's weight now, its gradient norm and its value."""
         for name, weight in weights.items():
             if weight <= 0 or name not in norms:
                 continue
             self.measured[name] = self.measured.get(name, 0) + 1
             self.zeros[name] = self.zeros.get(name, 0) + 1 if norms[name] == 0 else 0
+            self.rests[name] = self.rests.get(name, 0) + (values[name] == 0) if norms[name] == 0 else 0
             if norms[name] != 0 and name not in self.alive:
                 self.alive.append(name)
 
@@ -78,10 +84,13 @@ class InertTerms:
         """Judge the epoch that ends.
 
         Raises:
-            TrainingError: a term's gradient was zero at every measurement of it, and at least at five.
+            TrainingError: a term's gradient was zero at every measurement of it, and at least at five, or at least at
+                twenty when its value was zero at some of them.
         """
         inert = [
-            name for name, zeros in self.zeros.items() if zeros >= max(FEWEST_MEASUREMENTS, self.measured.get(name, 0))
+            name
+            for name, zeros in self.zeros.items()
+            if zeros >= max(FEWEST_RESTS if self.rests.get(name) else FEWEST_MEASUREMENTS, self.measured.get(name, 0))
         ]
         self.measured.clear()
         if inert:

@@ -217,7 +217,7 @@ class Trainer:
             self.task.end_step(self.processes.total)
             if self.average is not None:
                 self.average.update()
-            state.inert.measure(self.objective.weights(progress), outcome.norms)
+            state.inert.measure(self.objective.weights(progress), outcome.norms, outcome.means)
         elif not outcome.overflow:
             place = {"step": state.step, "epoch": state.epoch}
             tracker.skipped(

@@ -9,6 +9,9 @@ Few speakers are few draws: a nominal 95 % percentile interval covered the truth
 speakers, 90 % with 10, 93 % with 20 (`simulate` in tests/evaluation/test_significance.py, 1000 test sets each). The
 permutation p-value has no such weakness.
 
+Units with the same counts are exchangeable, so neither method looks at units one by one where many are alike: what is
+drawn is how many of each kind there are. Of thousands of reviews, right or wrong, there are three kinds.
+
 Sources: M. Bisani, H. Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004
 (the interval and its paired form); P. Koehn, "Statistical significance tests for machine translation evaluation",
 EMNLP 2004 (paired bootstrap); Z. Liu, F. Peng, "Statistical testing on ASR performance via blockwise bootstrap",
@@ -19,7 +22,7 @@ from any populations", 1937 (permutation); B. Efron, R. Tibshirani, "An introduc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,7 +35,10 @@ if TYPE_CHECKING:
 ResamplingUnit = Literal["speakers", "utterances"]
 
 _CELLS_AT_ONCE = 2_000_000
-_EXACT_OPERATIONS = 20_000_000
+_EXACT_OPERATIONS = 2_000_000_000
+_KIND_COST = 10
+"""Drawing how many there are of one kind costs about as much as drawing ten units."""
+_NO_SHARE = 1e-300
 
 
 @dataclass(frozen=True)
@@ -180,30 +186,53 @@ def paired_comparison(
 def sign_flip_p(differences: ArrayLike, resamples: int = 10_000, seed: int = 0) -> tuple[float, bool]:
     """Two-sided p of whole-number paired differences (N,) under random signs, and whether it is exact.
 
-    The sum under random signs is 2 * (sum of a random subset) - total. The subset sums' distribution is built up one
-    difference at a time, which is exact for hundreds of units; sampled signs (Pitman 1937, with the observed
-    arrangement counted as one of them) are for what is larger.
+    The sum under random signs is 2 * (sum of a random subset) - total. Of the c differences of one size, a number with
+    the distribution Binomial(c, 1/2) is in the subset; the sum's distribution is built up one size at a time. That is
+    exact for tens of thousands of units; sampled signs (Pitman 1937, with the observed arrangement counted as one of
+    them) are for what is larger.
+
+    Raises:
+        ValueError: differences that are not whole numbers.
     """
     values = np.asarray(differences, dtype=np.float64)
-    steps = np.abs(values[values != 0]).astype(np.int64)
     if not np.array_equal(values, np.rint(values)):
         raise ValueError("differences of error counts are whole numbers")
-    observed, total = abs(int(values.sum())), int(steps.sum())
-    if len(steps) * (total + 1) <= _EXACT_OPERATIONS:
-        probability = np.zeros(total + 1)
-        probability[0] = 1.0
-        for step in steps:
-            shifted = np.zeros_like(probability)
-            shifted[step:] = probability[:-step]
-            probability = 0.5 * (probability + shifted)
+    sizes, counts = np.unique(np.abs(values[values != 0]).astype(np.int64), return_counts=True)
+    observed, total = abs(int(values.sum())), int(sizes @ counts)
+    kinds = sorted(zip(counts.tolist(), sizes.tolist(), strict=True), reverse=True)
+    ways = [_coin_shares(count) for count, _ in kinds]
+    if sum(map(len, ways)) * (total + 1) <= _EXACT_OPERATIONS:
+        probability = _subset_sums(kinds, ways)
         sums = np.abs(2 * np.arange(total + 1) - total)
         return min(1.0, float(probability[sums >= observed].sum())), True
     generator = np.random.default_rng(seed)
-    beyond = 0
-    for count in _chunks(resamples, len(steps)):
-        positive = generator.integers(0, 2, size=(count, len(steps)), dtype=np.int8) @ steps
-        beyond += int(np.count_nonzero(np.abs(2 * positive - total) >= observed))
+    positive = generator.binomial(counts, 0.5, size=(resamples, len(counts))) @ sizes
+    beyond = int(np.count_nonzero(np.abs(2 * positive - total) >= observed))
     return (1 + beyond) / (1 + resamples), False
+
+
+def _coin_shares(count: int) -> dict[int, float]:
+    """k -> P(Binomial(count, 1/2) = k), without those k whose probability is nearly no number at all."""
+    k = np.arange(1, count + 1)
+    logarithms = np.concatenate([[0.0], np.cumsum(np.log((count - k + 1) / k))]) - count * math.log(2.0)
+    shares = np.exp(logarithms)
+    kept = np.flatnonzero(shares > _NO_SHARE)
+    return dict(zip(kept.tolist(), shares[kept].tolist(), strict=True))
+
+
+def _subset_sums(kinds: Sequence[tuple[int, int]], ways: Sequence[Mapping[int, float]]) -> NDArray[np.float64]:
+    """(total + 1,) P(sum = i) for (count, size) kinds, of each of which so many are added as its `ways` say.
+
+    The most frequent sizes first: the long distributions then meet the short ones.
+    """
+    probability = np.ones(1)
+    for (count, size), shares in zip(kinds, ways, strict=True):
+        length = len(probability)
+        grown = np.zeros(length + size * count)
+        for taken, share in shares.items():
+            grown[size * taken : size * taken + length] += share * probability
+        probability = grown
+    return probability
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> MeanInterval:
@@ -266,6 +295,10 @@ def _resampled_sums(columns: NDArray[Any], resamples: int, seed: int) -> NDArray
         raise ValueError("an error rate needs reference words")
     n = columns.shape[1]
     generator = np.random.default_rng(seed)
+    kinds, counts = np.unique(columns, axis=1, return_counts=True)
+    if _KIND_COST * len(counts) <= n:
+        drawn_kinds: NDArray[Any] = kinds @ generator.multinomial(n, counts / n, size=resamples).T
+        return drawn_kinds
     sums = []
     for count in _chunks(resamples, n):
         drawn = generator.integers(0, n, size=(count, n), dtype=np.int32)

@@ -151,7 +151,8 @@ def coral_transform(source: ArrayT, target: ArrayT, regularization: float = 1.0,
         regularization: 1 in the paper; 0 matches the covariances exactly, if the source's has full rank.
 
     Returns:
-        (N, D) of the kind and type of `source`; computed in float64, in memory for a few D x D matrices.
+        (N, D) of the kind and type of `source`; computed in float64. Time and memory grow with the lesser of rows and
+        features: of 2000 rows and many features only the 2000 directions are turned that the rows lie in.
 
     Raises:
         InputError: shapes that do not fit, values that are not finite, or a singular covariance without regularisation.
@@ -164,23 +165,38 @@ def coral_transform(source: ArrayT, target: ArrayT, regularization: float = 1.0,
         )
     if not (torch.isfinite(x).all() and torch.isfinite(y).all()):
         raise InputError("coral_transform: a value is not finite")
-    coloured = (x - x.mean(0) if center else x) @ (_power(x, regularization, -0.5) @ _power(y, regularization, 0.5)) + (
-        y.mean(0) if center else 0.0
-    )
+    whitened = _powered(x - x.mean(0) if center else x, x, regularization, -0.5)
+    coloured = _powered(whitened, y, regularization, 0.5) + (y.mean(0) if center else 0.0)
     if isinstance(source, Tensor):
         return coloured.to(source.dtype)
     return coloured.numpy().astype(source.dtype if source.dtype.kind == "f" else np.float64)
 
 
-def _power(rows: Tensor, regularization: float, exponent: float) -> Tensor:
-    """(D, D): the regularised covariance of `rows` to a power, symmetric."""
-    values, vectors = torch.linalg.eigh(torch.cov(rows.T).reshape(rows.shape[1], rows.shape[1]))
-    values = values.clamp_min(0) + regularization
-    if exponent < 0 and float(values[0]) <= 1e-12 * float(values[-1]):
+def _powered(rows: Tensor, sample: Tensor, regularization: float, exponent: float) -> Tensor:
+    """(K, D) `rows` times the regularised covariance of `sample` to a power.
+
+    (V diag(v) V^T + r I)^e = V diag((v + r)^e - r^e) V^T + r^e I,      V: the axes that `sample` varies along
+    """
+    values, axes = _principal_axes(sample)
+    complete = len(values) == sample.shape[1]
+    if exponent < 0 and regularization == 0 and not complete:
         raise InputError(
             Problem("coral_transform: the source's covariance is singular", remedy="give a regularization above 0")
         )
-    return (vectors * values**exponent) @ vectors.T
+    rest = 0.0 if complete else regularization**exponent
+    return (rows @ axes * ((values + regularization) ** exponent - rest)) @ axes.T + rest * rows
+
+
+def _principal_axes(sample: Tensor) -> tuple[Tensor, Tensor]:
+    """(k,) variances above zero along (D, k) orthonormal axes: the covariance of `sample` is V diag(v) V^T."""
+    centred = sample - sample.mean(0)
+    tall = len(sample) > sample.shape[1]
+    # the covariance and the rows' inner products have the same eigenvalues: the smaller matrix will do
+    products = centred.T @ centred if tall else centred @ centred.T
+    values, vectors = torch.linalg.eigh(products / (len(sample) - 1))
+    kept = values > 1e-12 * values[-1]
+    values, vectors = values[kept], vectors[:, kept]
+    return values, vectors if tall else centred.T @ (vectors / (values * (len(sample) - 1)).sqrt())
 
 
 class DiscrepancyTerm(Term):

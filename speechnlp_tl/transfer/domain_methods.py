@@ -29,8 +29,8 @@ USUAL_WEIGHTS: dict[MethodName, float] = {
     "mkmmd": 1.0,
     "jmmd": 1.0,
     "coral": 100.0,  # its value is about 1 / D^2
-    "dsn": 1.0,  # of its reconstruction and difference; its DANN has the usual weight
-    "tlda": 1.0,
+    "dsn": 1.0,  # of its reconstruction and difference; its DANN has the usual weight, times this
+    "tlda": 20.0,  # of the divergence of means, which is small; at 1 the domains stay as easy to tell
     "autodial": 0.1,  # of the entropy of the target's posteriors
 }
 NEED_BATCH_NORM: tuple[MethodName, ...] = ("adabn", "autodial")
@@ -162,7 +162,7 @@ def _terms_of(
         return [DomainConfusion(layer, width, domains, weight=weight, **adversary)]
     if method.name == "dsn":
         separation = DomainSeparation(layer, width, INPUTS, inputs, domains, weight=weight, seed=seed)
-        return [separation, DANN(layer, width, domains, weight=USUAL_WEIGHTS["dann"], **adversary)]
+        return [separation, DANN(layer, width, domains, weight=USUAL_WEIGHTS["dann"] * weight, **adversary)]
     restored = LabelReconstruction(INPUTS, inputs, classes, width, weight=TLDA_RECONSTRUCTION * weight, seed=seed)
     return [MeanDivergence(layer, weight), restored]
 

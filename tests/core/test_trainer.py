@@ -182,6 +182,28 @@ def test_a_term_that_trains_only_itself_is_inert():
         Trainer(task, config(epochs=9, log_every=1), None, [Blind(task.model)]).fit()
 
 
+class Sparse(Small):
+    """Acts on the steps whose numbers `acts` accepts, and is zero on the others."""
+
+    name = "sparse"
+
+    def __init__(self, acts):
+        super().__init__()
+        self.acts, self.seen = acts, 0
+
+    def forward(self, step, source):
+        self.seen += 1
+        return super().forward(step, source) * float(self.acts(self.seen))
+
+
+def test_a_term_that_finds_something_in_few_steps_is_not_inert_and_one_that_never_does_is():
+    options = {"log_every": 1, "epochs": 30}
+    Trainer(FrameTask(budget=1e9), config(**options), None, [Sparse(lambda step: step % 12 == 0)]).fit()
+    for never in (lambda step: False, lambda step: step == 1):
+        with pytest.raises(TrainingError, match=r"'sparse'.*at each of the last 20 measurements"):
+            Trainer(FrameTask(budget=1e9), config(**options), None, [Sparse(never)]).fit()
+
+
 def test_terms_that_wait_or_are_switched_off_are_not_inert():
     waiting = Detached(schedule=lambda progress: 0.0)
     Trainer(FrameTask(), config(epochs=9, log_every=1), None, [waiting, Detached(0.0)]).fit()

@@ -110,6 +110,36 @@ def test_chunks_do_not_change_the_distribution(monkeypatch):
     assert (parted.low, parted.high) == pytest.approx((whole.low, whole.high), abs=0.3)
 
 
+def test_drawing_kinds_of_units_is_drawing_units(monkeypatch):
+    """The sums over drawn units, and their joint distribution, do not depend on how they are drawn."""
+    generator = np.random.default_rng(13)
+    columns = np.array([[0, 0, 0, 1, 2, 1], [3, 3, 3, 3, 5, 4]])[:, generator.integers(0, 6, 300)]
+    by_kind = significance._resampled_sums(columns, 20_000, seed=1)
+    monkeypatch.setattr(significance, "_KIND_COST", 300)
+    by_unit = significance._resampled_sums(columns, 20_000, seed=2)
+    expected = 300 * columns.mean(1), 300 * np.cov(columns, ddof=0)
+    for sums in (by_kind, by_unit):
+        np.testing.assert_allclose(sums.mean(1), expected[0], atol=4 * np.sqrt(np.diag(expected[1]).max() / 20_000))
+        np.testing.assert_allclose(np.cov(sums), expected[1], rtol=0.05)
+    for one, other in (
+        (by_kind[0], by_unit[0]),
+        (by_kind[1], by_unit[1]),
+        (by_kind[0] / by_kind[1], by_unit[0] / by_unit[1]),
+    ):
+        points = np.union1d(one, other)
+        shares = [np.searchsorted(np.sort(values), points, side="right") / 20_000 for values in (one, other)]
+        assert np.abs(shares[0] - shares[1]).max() < 1.95 * math.sqrt(2 / 20_000)  # Smirnov 1939, at 0.001
+
+
+def test_units_of_one_kind_are_resampled_like_the_binomial_that_they_are():
+    stats = pytest.importorskip("scipy.stats")
+    errors = np.arange(400) < 90
+    sums = significance._resampled_sums(np.array([errors, np.ones(400)], dtype=float), 50_000, seed=0)
+    assert (sums[1] == 400).all()
+    at_most = np.searchsorted(np.sort(sums[0]), np.arange(401), side="right") / 50_000
+    assert np.abs(at_most - stats.binom.cdf(np.arange(401), 400, 90 / 400)).max() < 1.95 / math.sqrt(50_000)
+
+
 def test_a_system_against_itself_differs_by_nothing():
     errors, words, speakers = simulate(np.random.default_rng(8), speakers=15)
     result = paired_comparison(errors, errors, words, speakers)
@@ -161,6 +191,38 @@ def test_permutation_p_is_the_share_of_all_sign_arrangements(differences):
     p, exact = sign_flip_p(differences)
     assert exact
     assert p == pytest.approx(np.mean([value >= observed for value in sums]))
+
+
+def p_one_by_one(differences):
+    """Sums under random signs, built up one difference after the other."""
+    total = int(np.abs(differences).sum())
+    probability = np.zeros(2 * total + 1)
+    probability[total] = 1.0
+    for value in differences:
+        probability = 0.5 * (np.roll(probability, value) + np.roll(probability, -value))
+    return probability[np.abs(np.arange(-total, total + 1)) >= abs(differences.sum())].sum()
+
+
+@pytest.mark.parametrize(("units", "largest", "lean"), [(300, 9, 0.0), (2000, 2, 0.3), (2500, 1, 0.05), (40, 60, 8.0)])
+def test_permutation_p_of_many_units_is_that_of_one_after_the_other(units, largest, lean):
+    generator = np.random.default_rng(units)
+    differences = np.rint(generator.integers(-largest, largest + 1, units) + lean * generator.random(units)).astype(int)
+    p, exact = sign_flip_p(differences)
+    assert exact
+    assert p == pytest.approx(p_one_by_one(differences), rel=1e-9)
+
+
+def test_permutation_p_of_tens_of_thousands_of_units_is_exact_and_takes_well_under_a_second():
+    stats = pytest.importorskip("scipy.stats")
+    differences = np.repeat([1, -1, 0], [6300, 6000, 30_000])
+    started = time.process_time()
+    p, exact = sign_flip_p(differences)
+    assert exact
+    assert p == pytest.approx(2 * stats.binom.sf(6299, 12_300, 0.5), rel=1e-9)
+    generator = np.random.default_rng(14)
+    _, exact = sign_flip_p(generator.integers(-15, 16, 15_000))
+    assert exact
+    assert time.process_time() - started < 2
 
 
 def test_sampled_permutation_p_agrees_with_the_exact_one(monkeypatch):

@@ -22,7 +22,7 @@ seeds: 1
 msda: {layers: 1}
 sda: {units: [10], epochs: 1}
 classifier: {hidden: [8]}
-train: {epochs: 2, metric: source_accuracy, mode: max, device: cpu, tensorboard: false, gradient_check: false}
+train: {epochs: 2, metric: source_accuracy, mode: max, device: cpu, tensorboard: false}
 source:
   svm: {kind: svm}
   ceiling: {kind: svm, labels: target}
@@ -30,8 +30,11 @@ transfer:
   self-trained: {kind: svm, self_training: {}, augmented: true}
   weighted: {kind: svm, reweighted: true}
   msda: {kind: svm, features: msda}
+  recoloured: {kind: svm, features: msda, coral: 1}
   shared: {kind: svm, features: msda, fitted_on: everything, weighting: log, chosen: shifted}
   known: {kind: svm, known: 10, augmented: true}
+  told: {kind: network, known: 10}
+  soft: {kind: network, known: 10, method: confusion, soft_labels: 1}
   sda: {kind: svm, features: sda, tri_training: {}}
   rare: {kind: svm, rare: 0.2}
   resampled: {kind: svm, rare: 0.2, features: msda, resampled: random_over}
@@ -92,11 +95,12 @@ def test_only_the_ceiling_sees_target_labels_and_nothing_sees_test_labels(made, 
     changed = {
         name for name in runs if name.startswith("books") and runs[name]["predictions"] != lied[name]["predictions"]
     }
-    assert changed == {"books ceiling", "books known"}
-    rules = {name: runs[f"books {name}"]["selection"] for name in ("ceiling", "known", "shared", "svm", "dann")}
+    assert changed == {"books ceiling", "books known", "books told", "books soft"}
+    rules = {name: runs[f"books {name}"]["selection"] for name in ("ceiling", "known", "soft", "shared", "svm", "dann")}
     assert rules == {
         "ceiling": "target validation",
         "known": "source validation, 10 target labels",
+        "soft": "source validation, 10 target labels",
         "shared": "shifted source validation",
         "svm": "source validation",
         "dann": "source validation",
@@ -134,9 +138,9 @@ def test_finished_runs_are_not_run_again_until_their_settings_change(made) -> No
     sweep(folder / "exp", data, CONF.replace("epochs: 2", "epochs: 3"))
     assert (folder / "exp" / "source.txt").read_text().strip() == nothing
     *lines, last = (folder / "exp" / "transfer.txt").read_text().splitlines()
-    assert "4 runs" in last
-    assert len(lines) == 4
-    assert all("dann" in line or "adabn" in line for line in lines)
+    assert "8 runs" in last
+    assert len(lines) == 8
+    assert all(any(name in line for name in ("dann", "adabn", "told", "soft")) for line in lines)
 
 
 def test_a_run_from_before_a_setting_was_thought_of_is_not_run_again(made, tmp_path: Path) -> None:
@@ -192,6 +196,12 @@ def test_scores_are_those_of_the_predictions(made) -> None:
         ("{kind: network, method: mmd, rate: 3}", "no domain classifier"),
         ("{kind: svm, reweighted: true, self_training: {}}", "goes with none of"),
         ("{kind: svm, labels: target, chosen: shifted}", "is for the source"),
+        ("{kind: svm, labels: target, coral: 1}", "recolours the source"),
+        ("{kind: network, coral: 1}", "are for svm and logistic"),
+        ("{kind: network, soft_labels: 1}", "say how many"),
+        ("{kind: svm, known: 10, soft_labels: 1}", "are for networks"),
+        ("{kind: network, known: 10, scored: true}", "do without"),
+        ("{kind: majority, known: 10}", "looks at no features"),
     ],
 )
 def test_a_system_that_makes_no_sense_is_refused_with_its_line(made, tmp_path: Path, line: str, said: str) -> None:
@@ -201,3 +211,14 @@ def test_a_system_that_makes_no_sense_is_refused_with_its_line(made, tmp_path: P
     assert done.returncode == 2
     assert said in done.stderr
     assert "conf.yaml:" in done.stderr
+
+
+def test_more_known_target_reviews_than_there_are_is_refused(made, tmp_path: Path) -> None:
+    (tmp_path / "conf.yaml").write_text(
+        CONF[: CONF.index("transfer:")] + "transfer: {known: {kind: svm, known: 500}}\n"
+    )
+    options = ("--conf", tmp_path / "conf.yaml", "--part", "transfer", "--data", made[1], "--out", tmp_path / "runs")
+    done = call("run_systems.py", *options)
+    assert done.returncode == 2
+    assert "500 labelled target documents are asked for, of 60" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -19,7 +19,7 @@ CONF = """
 seeds: 1
 msda: {layers: 1}
 classifier: {hidden: [8]}
-train: {epochs: 2, metric: source_accuracy, mode: max, device: cpu, tensorboard: false, gradient_check: false}
+train: {epochs: 2, metric: source_accuracy, mode: max, device: cpu, tensorboard: false}
 source:
   svm: {kind: svm}
 transfer:

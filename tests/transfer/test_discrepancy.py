@@ -353,20 +353,44 @@ def test_transformed_source_rows_have_the_covariance_of_the_target():
     np.testing.assert_allclose(both.mean(0), target.mean(0), atol=1e-10)
 
 
-def test_the_transform_is_that_of_the_paper():
+def roots(matrix):
+    """Square root and its inverse, without eigenvectors (Denman and Beavers 1976)."""
+    y, z = matrix, np.eye(len(matrix))
+    for _ in range(50):
+        y, z = (y + np.linalg.inv(z)) / 2, (z + np.linalg.inv(y)) / 2
+    return y, z
+
+
+@pytest.mark.parametrize(("rows", "others", "width"), [(30, 40, 3), (9, 40, 12), (30, 8, 12), (7, 5, 12), (2, 2, 1)])
+def test_the_transform_is_that_of_the_paper(rows, others, width):
     random_numbers = np.random.default_rng(1)
-    source, target = random_numbers.normal(size=(30, 3)) * [1, 2, 3], random_numbers.normal(size=(40, 3))
-
-    def root(matrix):  # Denman and Beavers 1976: a square root without eigenvectors
-        y, z = matrix, np.eye(len(matrix))
-        for _ in range(50):
-            y, z = (y + np.linalg.inv(z)) / 2, (z + np.linalg.inv(y)) / 2
-        return y
-
-    c_source, c_target = covariance(source) + np.eye(3), covariance(target) + np.eye(3)
-    expected = source @ np.linalg.inv(root(c_source)) @ root(c_target)
-    np.testing.assert_allclose(coral_transform(source, target), expected, rtol=1e-9)
+    source = random_numbers.normal(size=(rows, width)) * np.linspace(1, 3, width) + 1
+    target = random_numbers.normal(size=(others, width))
+    c_source, c_target = (covariance(z).reshape(width, width) + 0.5 * np.eye(width) for z in (source, target))
+    turned = roots(c_source)[1] @ roots(c_target)[0]
+    np.testing.assert_allclose(coral_transform(source, target, 0.5), source @ turned, rtol=1e-9)
+    centred = (source - source.mean(0)) @ turned + target.mean(0)
+    np.testing.assert_allclose(coral_transform(source, target, 0.5, center=True), centred, rtol=1e-9)
     np.testing.assert_allclose(coral_transform(source, source), source, rtol=1e-9)
+
+
+def test_fewer_rows_than_features_take_on_the_covariance_of_the_target_where_they_vary():
+    """Source and target in one plane of three of ten features: there the covariances agree, and nothing leaves it."""
+    random_numbers = np.random.default_rng(2)
+    plane = np.linalg.qr(random_numbers.normal(size=(10, 3)))[0].T
+    source, target = random_numbers.normal(size=(6, 3)) @ plane, random_numbers.normal(size=(9, 3)) * [1, 2, 3] @ plane
+    turned = coral_transform(source, target, 1e-9)
+    np.testing.assert_allclose(covariance(turned), covariance(target), atol=1e-6)
+    np.testing.assert_allclose(turned @ plane.T @ plane, turned, atol=1e-9)
+
+
+def test_the_transform_turns_with_the_coordinates():
+    """So it may be computed in any orthonormal basis that holds all rows."""
+    random_numbers = np.random.default_rng(3)
+    source, target = random_numbers.normal(size=(8, 20)), random_numbers.normal(size=(9, 20)) * np.arange(20)
+    basis = np.linalg.qr(np.concatenate([source, target]).T)[0]
+    inside = coral_transform(source @ basis, target @ basis, 2.0, center=True)
+    np.testing.assert_allclose(inside @ basis.T, coral_transform(source, target, 2.0, center=True), atol=1e-9)
 
 
 def test_the_transform_keeps_the_kind_of_its_input():

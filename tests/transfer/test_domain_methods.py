@@ -1,4 +1,5 @@
-"""The domain adaptation methods by name: a term with a gradient for each, and what makes no sense refused."""
+"""The domain adaptation methods by name: each does what it is for with its usual settings and nothing at weight 0, and
+what makes no sense is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +9,15 @@ from pydantic import TypeAdapter
 
 from speechnlp_tl.core.task import Step
 from speechnlp_tl.errors import InputError
-from speechnlp_tl.transfer.domain_methods import METHODS, USUAL_WEIGHTS, DomainMethod, domain_terms, read_methods
+from speechnlp_tl.transfer.domain_methods import (
+    METHODS,
+    NO_LAYER,
+    USUAL_WEIGHTS,
+    DomainMethod,
+    domain_terms,
+    read_methods,
+)
+from tests.transfer.domain_shift import HIDDEN, WIDTH, ShiftTask, told_apart, told_apart_without
 
 LAYERS = {"hidden.0": 6, "hidden.1": 4}
 LIST = TypeAdapter(list[DomainMethod])
@@ -31,6 +40,29 @@ def test_every_method_with_a_loss_has_terms_that_move_the_features(name):
         given, features = step()
         (gradient,) = torch.autograd.grad(term(given, None), features)
         assert gradient.abs().sum() > 0
+
+
+SHIFTS = {name: "scale" if name == "coral" else "mean" for name in METHODS if name not in NO_LAYER}
+"""What each method with a term on a layer makes alike. CORAL does not see means."""
+
+
+def usual_terms(name, **options):
+    return domain_terms([DomainMethod(name=name, **options)], {"hidden": HIDDEN}, inputs=WIDTH, classes=2)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", SHIFTS)
+def test_with_its_usual_settings_a_method_hides_the_domain_and_serves_the_target(name, seed):
+    plain, told_before = told_apart_without(SHIFTS[name], seed)
+    adapted, told_after = told_apart(ShiftTask(SHIFTS[name], seed=seed), usual_terms(name))
+    assert adapted > plain + 0.08
+    assert told_after < told_before - 0.05
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_with_weight_0_a_method_does_neither(name):
+    found = told_apart(ShiftTask(SHIFTS[name]), usual_terms(name, weight=0.0))
+    assert found == told_apart_without(SHIFTS[name])
 
 
 def test_a_domain_classifier_takes_its_own_rate_and_size():
@@ -60,11 +92,6 @@ def test_a_term_on_the_first_layer_has_no_gradient_beyond_it(name):
     first, second = torch.autograd.grad(term(given, None), layers, allow_unused=True)
     assert first.abs().sum() > 0
     assert second is None
-
-
-def test_weight_0_is_a_control():
-    (term,) = domain_terms([DomainMethod(name="mmd", weight=0.0)], LAYERS)
-    assert term.weight == 0
 
 
 def test_layers_that_the_model_has_not_are_all_named_at_once():

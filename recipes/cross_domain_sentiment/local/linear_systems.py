@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from pairs import Pair, held_out
+from numpy.typing import NDArray
+from pairs import Pair, held_out, told
 from run_record import Outcome
 from settings import SystemConfig
 
@@ -14,6 +15,7 @@ from speechnlp_tl.evaluation.domain_distance import proxy_a_distance
 from speechnlp_tl.text.baselines import LinearModel, fit_augmented, fit_linear, linear_fit, majority, self_train
 from speechnlp_tl.text.classification import Documents
 from speechnlp_tl.text.compact import CompactRows
+from speechnlp_tl.transfer.discrepancy import coral_transform
 from speechnlp_tl.transfer.reweighting import domain_odds_weights, stack_rows
 from speechnlp_tl.transfer.shifted_validation import shifted_folds
 from speechnlp_tl.transfer.tri_training import TriTrained, tri_train
@@ -38,11 +40,12 @@ def run_linear(system: SystemConfig, pair: Pair, source: str, share: float, seed
         documents, selection = Documents(target, pair.target_labels(source), 1, "target"), "target validation"
     elif system.rare is not None:
         documents = _thinned(documents, system.rare, seed)
+    if system.coral is not None:
+        width = features.source.rows.shape[1]
+        documents = replace(documents, rows=_recoloured(documents.rows, target, system.coral, width))
     known = None
     if system.known is not None:
-        labels = pair.target_labels(source)
-        drawn = np.random.default_rng(seed).permutation(len(labels))[: system.known]
-        known = Documents(target[drawn], labels[drawn], 1, "labelled target")
+        known, _ = told(target, pair.target_labels(source), system.known, seed)
         selection += f", {system.known} target labels"
     model, found = _train(system, documents, target, known, share, seed)
     if features.compact is not None:
@@ -100,6 +103,17 @@ def _thinned(documents: Documents, share: float, seed: int) -> Documents:
     positive = np.random.default_rng(seed).permutation(np.flatnonzero(documents.labels == 1))
     kept = np.sort(np.r_[np.flatnonzero(documents.labels != 1), positive[: max(1, round(share * len(positive)))]])
     return replace(documents, rows=documents.rows[kept], labels=documents.labels[kept])
+
+
+def _recoloured(source: Any, target: Any, multiple: float, width: int) -> NDArray[Any]:
+    """Source rows with about the means and covariance of the target (CORAL).
+
+    Sun et al. 2016 regularise features of variance 1 with 1; here it is `multiple` of the mean variance of all `width`
+    features, which is the same for theirs.
+    """
+    one, other = (rows if isinstance(rows, np.ndarray) else rows.toarray() for rows in (source, target))
+    variance = sum(float(rows.var(0, dtype=np.float64, ddof=1).sum()) for rows in (one, other)) / (2 * width)
+    return coral_transform(one, other, multiple * variance, center=True)
 
 
 def _expanded(

@@ -56,51 +56,75 @@ def read_cells(config: RecipeConfig, runs: Path, data: Path) -> dict[str, dict[P
     return cells
 
 
-def resampled_accuracies(correct: NDArray[np.bool_], target: str, resamples: int = RESAMPLES) -> NDArray[np.float64]:
-    """(resamples,) accuracies in percent, with test reviews and seeds both drawn with replacement.
+def resampled_accuracies(
+    cells: dict[str, dict[PairName, Cell]], resamples: int = RESAMPLES
+) -> dict[str, dict[PairName, NDArray[np.float64]]]:
+    """System -> pair -> (resamples,) accuracies in percent, with test reviews and seeds both drawn with replacement.
 
     All systems and pairs with one target draw the same reviews, and all with as many seeds the same seeds, so that
     means over pairs keep what the pairs share.
     """
-    seeds, count = correct.shape
-    drawn_seeds = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
+    found: dict[str, dict[PairName, NDArray[np.float64]]] = {system: {} for system in cells}
+    by_target: dict[str, list[tuple[str, PairName]]] = {}
+    for system, pairs in cells.items():
+        for pair in pairs:
+            by_target.setdefault(pair[1], []).append((system, pair))
+    for target, names in by_target.items():
+        correct = [cells[system][pair].correct for system, pair in names]
+        means = _resampled_means(np.concatenate(correct), target, resamples)
+        ends = np.cumsum([len(part) for part in correct])
+        for (system, pair), own in zip(names, np.split(means, ends[:-1]), strict=True):
+            seeds = len(own)
+            drawn = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
+            found[system][pair] = 100 * np.einsum("rs,sr->r", drawn, own)
+    return found
+
+
+def _resampled_means(correct: NDArray[np.bool_], target: str, resamples: int) -> NDArray[np.float64]:
+    """(rows, resamples) means of the (rows, n) answers over the target's reviews, drawn once for all of them."""
+    count = correct.shape[1]
     random_numbers = np.random.default_rng(list(target.encode()))
-    accuracies = np.empty(resamples)
-    for index, share in enumerate(drawn_seeds):
-        rows = random_numbers.integers(0, count, count)
-        accuracies[index] = 100 * float(share @ correct[:, rows].mean(1))
-    return accuracies
+    answers = correct.T.astype(np.float32)  # sums of ones are exact in it
+    sums = []
+    for some in np.array_split(np.arange(resamples), -(-resamples // 200)):
+        drawn = [np.bincount(random_numbers.integers(0, count, count), minlength=count) for _ in some]
+        sums.append(np.stack(drawn).astype(np.float32) @ answers)
+    return np.concatenate(sums).T.astype(np.float64) / count
 
 
 def make_records(cells: dict[str, dict[PairName, Cell]], common: dict[str, Any]) -> list[Record]:
     """Accuracy, gain over the SVM with its p-value and distance, of each system on each pair and in the mean."""
     records: list[Record] = []
+    resampled = resampled_accuracies(cells)
     for system, pairs in cells.items():
         first = next(iter(pairs.values()))
         fixed = {**common, "system": system, "seeds": len(first.runs), "selection": first.runs[0]["selection"]}
         for (source, target), cell in pairs.items():
             place = {**fixed, "source": source, "target": target, "n": cell.correct.shape[1]}
-            ends = _ends(resampled_accuracies(cell.correct, target))
+            ends = _ends(resampled[system][source, target])
             cost = _cost(cell.runs)
             records.append(Record(**place, **cost, metric=ACCURACY, value=_round(cell.accuracy), ci95=ends))
             if system != BASELINE:
                 records += _gain({(source, target): cell}, cells[BASELINE], place)
             records += _distances(cell, place)
-        records += _means(pairs, cells[BASELINE], fixed, system != BASELINE)
+        records += _means(pairs, resampled[system], cells[BASELINE], fixed)
     return records
 
 
 def _means(
-    found: dict[PairName, Cell], baseline: dict[PairName, Cell], fixed: dict[str, Any], compared: bool
+    found: dict[PairName, Cell],
+    resampled: dict[PairName, NDArray[np.float64]],
+    baseline: dict[PairName, Cell],
+    fixed: dict[str, Any],
 ) -> list[Record]:
     # a target's test reviews are judged once for each source, and are still as many reviews as they are
     reviews = sum({target: cell.correct.shape[1] for (_, target), cell in found.items()}.values())
     place = {**fixed, "target": MEAN, "n": reviews}
-    resampled = np.mean([resampled_accuracies(cell.correct, target) for (_, target), cell in found.items()], axis=0)
+    ends = _ends(np.mean(list(resampled.values()), axis=0))
     mean = float(np.mean([cell.accuracy for cell in found.values()]))
     cost = _cost([run for cell in found.values() for run in cell.runs])
-    records = [Record(**place, **cost, metric=ACCURACY, value=_round(mean), ci95=_ends(resampled))]
-    if compared:
+    records = [Record(**place, **cost, metric=ACCURACY, value=_round(mean), ci95=ends)]
+    if fixed["system"] != BASELINE:
         records += _gain(found, baseline, place)
     distances = [record.value for cell in found.values() for record in _distances(cell, place)]
     if len(distances) == len(found):

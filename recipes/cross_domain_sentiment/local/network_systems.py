@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pairs import Pair, held_out
+from pairs import Pair, held_out, told
 from run_record import Outcome
 from settings import RecipeConfig, SystemConfig
 
@@ -23,6 +22,7 @@ from speechnlp_tl.text.compact import CompactRows
 from speechnlp_tl.text.experiment import with_target_statistics
 from speechnlp_tl.transfer.domain_methods import NEED_INPUTS, domain_terms
 from speechnlp_tl.transfer.normalization import use_autodial
+from speechnlp_tl.transfer.soft_labels import SoftLabels, soft_label_matrix
 
 SOURCE, TARGET = 0, 1
 """Numbers of the domains."""
@@ -51,7 +51,10 @@ def run_network(system: SystemConfig, config: RecipeConfig, pair: Pair, source: 
         own, target = (rows.astype(np.float32) for rows in features.compact_rows)
         documents = replace(documents, rows=own)
     train, validation = parted(documents, config.held_out, seed)
-    trained = train_network(system, config, train, validation, target, seed)
+    known, rest = None, Documents(target, None, 1, "target")
+    if system.known is not None:
+        known, rest = told(target, pair.target_labels(source), system.known, seed)
+    trained = train_network(system, config, train, validation, rest, seed, known)
     model, seen = trained.model, [documents.rows, target]
     distance = _distance(model, seen, seed) if system.distance else None
     scores = _scores(system, config, trained, train, validation, target, seed) if system.scored else None
@@ -59,6 +62,7 @@ def run_network(system: SystemConfig, config: RecipeConfig, pair: Pair, source: 
         model = expanded(model, features.compact)
     predictions = predict(model, features.test).argmax(1)
     rule = "last epoch" if config.train.metric is None else "source validation"
+    rule += f", {system.known} target labels" if system.known else ""
     return Outcome(predictions, rule, trained.accuracy, distance, scores=scores)
 
 
@@ -79,20 +83,21 @@ def train_network(
     config: RecipeConfig,
     train: Documents,
     validation: Documents,
-    target: Any,
+    unlabelled: Documents,
     seed: int,
-    directory: Path | None = None,
+    known: Documents | None = None,
 ) -> Trained:
-    """Train a network on labelled and unlabelled documents; `directory` records the course of it."""
+    """Train a network on labelled and unlabelled documents, and on the few labelled target documents if there are."""
     shape = config.classifier.model_copy(update={"norm": system.norm})
     model = DocumentClassifier(train.rows.shape[1], 2, shape, seed)
     if system.method == "autodial":
         use_autodial(model)
     terms = make_terms(system, model, seed)
-    unlabelled = Documents(target, None, 1, "target")
+    if system.soft_labels is not None:
+        terms.append(_soft_labels(system, config, train, validation, unlabelled, seed))
     task = ClassificationTask(
         model,
-        [train],
+        [train] if known is None else [train, known],
         [unlabelled] if terms else [],  # without a term they would only move batch statistics
         {"source": validation},
         batch_size=config.batch_size,
@@ -101,11 +106,31 @@ def train_network(
     )
     changes = {"seed": seed} | ({"learning_rate": system.learning_rate} if system.learning_rate else {})
     changes |= {"epochs": system.epochs} if system.epochs else {}
-    result = Trainer(task, config.train.model_copy(update=changes), directory, terms, quiet=True).fit()
+    result = Trainer(task, config.train.model_copy(update=changes), None, terms, quiet=True).fit()
     if system.method == "adabn":
         model = with_target_statistics(model, unlabelled)
     accuracy = 100 * float((predict(model, validation.rows, SOURCE).argmax(1) == validation.labels).mean())
     return Trained(model, result, accuracy)
+
+
+def _soft_labels(
+    system: SystemConfig,
+    config: RecipeConfig,
+    train: Documents,
+    validation: Documents,
+    unlabelled: Documents,
+    seed: int,
+) -> SoftLabels:
+    """What the same network, trained on the source alone, answers on average for the source's rows of each class."""
+    alone = {"method": "none", "weight": None, "rate": None, "domain_classifier": None}
+    plain = system.model_copy(update=alone | {"known": None, "soft_labels": None})
+    teacher = train_network(plain, config, train, validation, unlabelled, seed).model
+    assert train.labels is not None
+    # logarithms of posteriors are logits, up to what softmax takes off
+    logits = torch.from_numpy(predict(teacher, train.rows, SOURCE)).clamp_min(1e-30).log()
+    matrix = soft_label_matrix(logits, torch.from_numpy(train.labels), teacher.classes)
+    assert system.soft_labels is not None
+    return SoftLabels(matrix, system.soft_labels, TARGET)
 
 
 def make_terms(system: SystemConfig, model: DocumentClassifier, seed: int) -> list[Term]:
@@ -157,7 +182,7 @@ def _reverse_accuracy(
     if len(set(given.tolist())) < 2:
         return 50.0  # one class for all: nothing to learn from
     own, checked = parted(Documents(target, given.astype(np.int64), 0, "target, as judged"), config.held_out, seed)
-    back = train_network(system, config, own, checked, train.rows, seed).model
+    back = train_network(system, config, own, checked, replace(train, labels=None, domain=TARGET), seed).model
     return 100 * float((predict(back, validation.rows, TARGET).argmax(1) == validation.labels).mean())
 
 

@@ -14,6 +14,7 @@ from settings import RecipeConfig, SystemConfig
 from shared_denoisers import denoiser_file
 
 from data_prep.amazon import Reviews, read_prepared
+from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.text.classification import Documents
 from speechnlp_tl.text.compact import CompactRows
 from speechnlp_tl.text.features import weigh_counts
@@ -75,7 +76,7 @@ class Pair:
         return Features(Documents(own, labels, 0, source), other, fitted.test[target], fitted.compact, border, first)
 
     def target_labels(self, source: str) -> NDArray[np.int64]:
-        """Of the target's training reviews: for the ceiling only."""
+        """Of the target's training reviews: for the ceilings, and of a few for the systems with `known`."""
         return self.train[self.names[1] if source == self.names[0] else self.names[0]].labels
 
     def _fitted(self, system: SystemConfig) -> FittedFeatures:
@@ -117,3 +118,17 @@ def held_out(count: int, share: float, seed: int) -> NDArray[np.int64]:
     """Numbers of the labelled documents to choose on: a random share, the same for every system of one seed."""
     order = np.random.default_rng(seed).permutation(count)
     return np.sort(order[: max(1, round(share * count))])
+
+
+def told(target: Any, labels: NDArray[np.int64], count: int, seed: int) -> tuple[Documents, Documents]:
+    """So many target documents at random with their labels, the same for every system of one seed, and the rest.
+
+    Raises:
+        InputError: there are no more than that.
+    """
+    if count >= len(labels):
+        what = f"{count} labelled target documents are asked for, of {len(labels)} that are there"
+        raise InputError(Problem(what, remedy="give a smaller 'known'"))
+    order = np.random.default_rng(seed).permutation(len(labels))
+    known, rest = order[:count], np.sort(order[count:])
+    return Documents(target[known], labels[known], 1, "labelled target"), Documents(target[rest], None, 1, "target")

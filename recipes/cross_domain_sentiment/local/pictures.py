@@ -19,6 +19,7 @@ from data_prep.command import run
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.evaluation.domain_plots import Cloud, clouds, domain_accuracy_curves
 from speechnlp_tl.evaluation.plots import save
+from speechnlp_tl.text.classification import Documents
 from speechnlp_tl.text.classifier import DocumentClassifier, hidden_activations
 
 PLAIN, ADVERSARY = "network", "dann"
@@ -62,7 +63,8 @@ def _work(arguments: argparse.Namespace) -> None:
 def _trained(config: RecipeConfig, name: str, features: Features) -> tuple[DocumentClassifier, list[dict[str, Any]]]:
     train, validation = parted(features.source, config.held_out, 0)
     watched = config.model_copy(update={"train": config.train.model_copy(update={"evaluate_every": 1})})
-    trained = train_network(config.systems[name], watched, train, validation, features.target, 0)
+    unlabelled = Documents(features.target, None, 1, "target")
+    trained = train_network(config.systems[name], watched, train, validation, unlabelled, 0)
     return trained.model, trained.result.history
 
 

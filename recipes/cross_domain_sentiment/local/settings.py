@@ -63,6 +63,11 @@ class SystemConfig(StrictModel):
     )
     labels: Literal["source", "target"] = Field("source", description="target: the ceiling, with target labels")
     reweighted: bool = Field(False, description="source documents weighted by the odds of a domain classifier")
+    coral: PositiveFloat | None = Field(
+        None,
+        description="source documents recoloured as the target's (CORAL) before training: its regularisation, times "
+        "the mean variance of a feature",
+    )
     self_training: SelfTraining | None = None
     tri_training: TriTraining | None = None
     rare: float | None = Field(
@@ -74,6 +79,9 @@ class SystemConfig(StrictModel):
     augmented: bool = Field(False, description="augmented features on the last round's pseudo-labels")
     known: PositiveInt | None = Field(
         None, description="labelled target documents that are trained on beside the source"
+    )
+    soft_labels: PositiveFloat | None = Field(
+        None, description="networks with `known`: weight of the source's soft labels for them (Tzeng et al. 2015)"
     )
     method: Literal["none"] | MethodName = "none"
     weight: PositiveFloat | None = Field(None, description="of the method's term; its usual one when not given")
@@ -94,16 +102,22 @@ class SystemConfig(StrictModel):
         return [DomainMethod(name=self.method, **settings)]
 
     @model_validator(mode="after")
-    def _fits(self) -> SystemConfig:
+    def _linear_fits(self) -> SystemConfig:
         linear = self.kind in ("svm", "logistic")
-        methods = (self.reweighted, self.self_training, self.tri_training, self.resampled, self.augmented, self.known)
-        if not linear and (any(methods) or self.rare or self.labels == "target" or self.features == "sda"):
-            what = "rare classes, reweighting, re-sampling, self- and tri-training, augmentation, target labels and sda"
-            raise ValueError(f"{what} are for svm and logistic")
+        methods = (self.reweighted, self.self_training, self.tri_training, self.resampled, self.augmented)
+        if not linear and (
+            any(methods) or self.rare or self.coral or self.labels == "target" or self.features == "sda"
+        ):
+            what = "rare classes, reweighting, recolouring, re-sampling, self- and tri-training, augmentation, ceilings"
+            raise ValueError(f"{what} and sda are for svm and logistic")
         if self.self_training and self.tri_training:
             raise ValueError("'self_training' and 'tri_training' each make labels of their own: take one")
         if self.rare and self.labels == "target":
             raise ValueError("'rare' thins out the source: a ceiling trained on the target has none")
+        if self.coral and (self.reweighted or self.labels == "target" or self.chosen != "random"):
+            raise ValueError(
+                "'coral' recolours the source: it goes with none of 'reweighted', 'labels: target', 'chosen'"
+            )
         if self.resampled and (self.reweighted or self.self_training or self.tri_training):
             raise ValueError("'resampled' goes with none of 'reweighted', 'self_training', 'tri_training'")
         if self.augmented and self.self_training is None and self.known is None:
@@ -114,6 +128,14 @@ class SystemConfig(StrictModel):
             raise ValueError("'reweighted' goes with none of 'self_training', 'tri_training', 'known'")
         if self.labels == "target" and self.chosen != "random":
             raise ValueError("'chosen: shifted' is for the source: a ceiling is trained on the target")
+        if not linear and self.chosen != "random":
+            raise ValueError("'chosen' is for svm and logistic")
+        if self.kind == "majority" and (self.features != "counts" or self.known):
+            raise ValueError("'majority' looks at no features: leave 'features' and 'known' out")
+        return self
+
+    @model_validator(mode="after")
+    def _network_fits(self) -> SystemConfig:
         of_networks = (
             self.method != "none",
             self.norm != "none",
@@ -132,16 +154,16 @@ class SystemConfig(StrictModel):
             raise ValueError("; ".join(problems))
         if self.distance and self.kind != "network" and (self.self_training or self.tri_training):
             raise ValueError("'distance' looks at features, which self-training and tri-training leave as they are")
-        if self.kind == "majority" and self.features != "counts":
-            raise ValueError("'majority' looks at no features: leave 'features' out")
         if (self.features != "counts" and self.unit_length) or (self.features == "sda" and self.weighting != "count"):
             raise ValueError("'unit_length' is for counts, 'weighting' for counts and mSDA: SDA takes words as 0 or 1")
-        if self.kind != "network" and self.scored:
-            raise ValueError("'scored' is for networks")
+        if self.kind != "network" and (self.scored or self.soft_labels):
+            raise ValueError("'scored' and 'soft_labels' are for networks")
+        if self.known and self.scored:
+            raise ValueError("'known' target labels say what the rules of 'scored' do without")
+        if self.soft_labels and self.known is None:
+            raise ValueError("'soft_labels' are for the 'known' target documents: say how many")
         if self.features != "msda" and self.fitted_on != "pair":
             raise ValueError("'fitted_on' is for mSDA")
-        if not linear and self.chosen != "random":
-            raise ValueError("'chosen' is for svm and logistic")
         return self
 
 
