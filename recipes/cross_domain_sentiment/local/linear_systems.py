@@ -41,8 +41,9 @@ def run_linear(system: SystemConfig, pair: Pair, source: str, share: float, seed
     elif system.rare is not None:
         documents = _thinned(documents, system.rare, seed)
     if system.coral is not None:
-        width = features.source.rows.shape[1]
-        documents = replace(documents, rows=_recoloured(documents.rows, target, system.coral, width))
+        own, multiple, width = documents.rows, system.coral, features.source.rows.shape[1]
+        rows = pair.recoloured(system, source, lambda: _recoloured(own, target, multiple, width))
+        documents = replace(documents, rows=rows)
     known = None
     if system.known is not None:
         known, _ = told(target, pair.target_labels(source), system.known, seed)

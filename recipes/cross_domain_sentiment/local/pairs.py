@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ class Pair:
     """Folder of `shared_denoisers`."""
     fit_seconds: float = field(default=0.0, init=False)
     _kept: tuple[tuple[str, ...], FittedFeatures] | None = field(default=None, init=False, repr=False)
+    _recoloured: tuple[tuple[Any, ...], NDArray[Any]] | None = field(default=None, init=False, repr=False)
 
     def features(self, system: SystemConfig, source: str) -> Features:
         """What a system sees when `source` is the labelled domain."""
@@ -78,6 +80,13 @@ class Pair:
     def target_labels(self, source: str) -> NDArray[np.int64]:
         """Of the target's training reviews: for the ceilings, and of a few for the systems with `known`."""
         return self.train[self.names[1] if source == self.names[0] else self.names[0]].labels
+
+    def recoloured(self, system: SystemConfig, source: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """What `make` gives for this source, made once for all seeds that follow each other."""
+        key = (kind_of_features(system), system.coral, source)
+        if self._recoloured is None or self._recoloured[0] != key:
+            self._recoloured = key, make()
+        return self._recoloured[1]
 
     def _fitted(self, system: SystemConfig) -> FittedFeatures:
         kind = kind_of_features(system)
