@@ -31,7 +31,7 @@ def recipe(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(RECIPE / "run.sh"), *arguments, "--exp", "exp", "--data", "data"],
         env=os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
-        cwd=folder, capture_output=True, text=True, timeout=200,
+        cwd=folder, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_own_text_that_the_recipe_cannot_compare_is_refused(tmp_path: Path, chan
     script, out = RECIPE / "local" / "prepare.py", tmp_path / "out"
     done = subprocess.run(
         [sys.executable, str(script), "--corpus", "text", "--text-file", str(path), "--out", str(out)],
-        env=os.environ | {"PYTHONPATH": str(RECIPE.parents[1])}, capture_output=True, text=True, timeout=60,
+        env=os.environ | {"PYTHONPATH": str(RECIPE.parents[1])}, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
