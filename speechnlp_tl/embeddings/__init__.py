@@ -1,0 +1,1 @@
+"""Word vectors of one or more languages: files, training, alignment, retrieval."""
