@@ -1,1 +1,1 @@
-"""Word vectors of one or more languages: files, training, alignment, retrieval."""
+"""Embeddings: word vectors, the maps that align two languages' spaces, and the translation of words."""
