@@ -44,16 +44,17 @@ def csls_best(
         asked = queries.take(left)
         found, bounds = ExactSearch(targets, depth, 2.0, cost)(asked)
         twice = 2.0 * asked.cosines(np.repeat(np.arange(len(left)), depth), targets, found.ravel()).reshape(found.shape)
-        while True:
-            values = (twice - cost[found]).astype(np.float32)
-            best = np.lexsort((found, -values))[:, :k]
-            leading = np.take_along_axis(found, best, 1)
-            wanted = np.unique(leading[~known[leading]])
-            if not len(wanted):
-                break
+        values, first = bounds, np.sort(found[:, :k], axis=None)
+        wanted = np.unique(first[~known[first]])
+        while len(wanted):
             cost[wanted] = _mean(search, targets.take(wanted))
             known[wanted] = True
-        rows[left], scores[left] = leading, np.take_along_axis(values, best, 1)
+            values = (twice - cost[found]).astype(np.float32)
+            # k known ones are no worse than this; an unknown one that may be better is wanted, too
+            worst = -np.sort(np.where(known[found], -values, np.inf), axis=1)[:, k - 1]
+            wanted = np.unique(found[~known[found] & (values >= worst[:, None])])
+        chosen = np.lexsort((found, -values))[:, :k]
+        rows[left], scores[left] = np.take_along_axis(found, chosen, 1), np.take_along_axis(values, chosen, 1)
         # what is not in the list has no larger bound than its last entry
         done = (scores[left, -1] > bounds[:, -1]) | (depth == len(targets))
         left, depth = left[~done], min(DEPTH * depth, len(targets))
