@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -31,7 +33,7 @@ BLOCK = 512
 TILE = 2048
 """Targets at a time: scores of a block for a tile, 2 MB in bfloat16, stay in a core's cache for the second pass."""
 BLOCK_BYTES = 2**29
-"""The scores of a block are kept until its floors are known; where there are very many targets, blocks are smaller."""
+"""For the scores of the threads' blocks, kept until their floors are known: smaller blocks where targets are many."""
 _GROUP = 32
 _LANES = 64
 """A tile holds a multiple of this many groups, which makes their maxima in bfloat16 nine times faster."""
@@ -86,6 +88,23 @@ class UnitRows:
         return found
 
 
+class _CrowdedError(Exception):
+    """More finalists than the screening precision is worth."""
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Where a thread keeps the scores of a block until its floors are known, (tiles, block, tile), and their maxima."""
+
+    scores: Tensor
+    maxima: Tensor
+
+    @classmethod
+    def of(cls, block: int, targets: int, tile: int, group: int, dtype: torch.dtype) -> _Room:
+        scores = torch.empty((targets // tile, block, tile), dtype=dtype)
+        return cls(scores, torch.empty((block, targets // group), dtype=dtype))
+
+
 class ExactSearch:
     """Searches `targets` for the k largest scale * cos(x, y) - cost(y).
 
@@ -113,37 +132,58 @@ class ExactSearch:
         self.group = next(g for g in (_GROUP, 16, 8, 4, 2, 1) if g == 1 or len(targets) >= 16 * g * k)
         step = self.group * (_LANES if tile >= self.group * _LANES else 1)
         self.tile = -(-min(tile, len(targets)) // step) * step
-        self.most = block
+        self.block, self.room = block, BLOCK_BYTES
         self._prepare(fastest_precision(torch.get_num_threads()) if dtype is None else dtype)
 
     def __call__(self, queries: UnitRows) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows and scores (q, k) of the best targets, best first, equal ones by row."""
+        """Rows and scores (q, k) of the best targets, best first, equal ones by row.
+
+        Each of PyTorch's threads takes blocks of its own: nothing waits for the other ones.
+        """
         rows = np.empty((len(queries), self.k), dtype=np.int64)
         scores = np.empty((len(queries), self.k), dtype=np.float32)
-        start = 0
-        while start < len(queries):
-            part = slice(start, min(start + self.block, len(queries)))
-            floor = self._floor(*self._screen(queries.unit(part)))
-            reached = (self.maxima[: len(floor)] >= floor[:, None]).sum(1).numpy()
-            if self.dtype != torch.float32 and reached.sum() > _CROWDED * self.k * len(floor):
-                self._prepare(torch.float32)
-                continue
-            for first, last in _manageable(reached * self.group):
-                query, target = self._finalists(floor, first, last)
-                values = self.scale * queries.cosines(query + start, self.targets, target) - self.cost[target]
-                into = slice(start + first, start + last)
-                rows[into], scores[into] = _leading(query - first, target, values, last - first, self.k)
-            start = part.stop
+        threads = torch.get_num_threads()
+        most = self.room // (self.low.shape[0] * self.low.element_size() * threads)
+        block = max(1, min(self.block, most, -(-len(queries) // threads)))
+        starts = iter(range(0, len(queries), block))
+
+        def work() -> None:
+            torch.set_num_threads(1)
+            room = _Room.of(min(block, len(queries)), self.low.shape[0], self.tile, self.group, self.dtype)
+            for start in starts:
+                part = slice(start, min(start + block, len(queries)))
+                for into, found, values in self._search(room, queries, part):
+                    rows[into], scores[into] = found, values
+
+        try:
+            with ThreadPoolExecutor(threads) as pool:
+                for done in [pool.submit(work) for _ in range(threads)]:
+                    done.result()
+        except _CrowdedError:
+            self._prepare(torch.float32)
+            torch.set_num_threads(threads)
+            return self(queries)
+        finally:
+            torch.set_num_threads(threads)
         return rows, scores
 
+    def _search(
+        self, room: _Room, queries: UnitRows, part: slice
+    ) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.float32]]]:
+        """A block's queries, a few at a time: their slice and what was found for them."""
+        floor = self._floor(*self._screen(room, queries.unit(part)))
+        reached = (room.maxima[: len(floor)] >= floor[:, None]).sum(1).numpy()
+        if self.dtype != torch.float32 and reached.sum() > _CROWDED * self.k * len(floor):
+            raise _CrowdedError
+        for first, last in _manageable(reached * self.group):
+            query, target = self._finalists(room, floor, first, last)
+            values = self.scale * queries.cosines(query + part.start, self.targets, target) - self.cost[target]
+            into = slice(part.start + first, part.start + last)
+            yield into, *_leading(query - first, target, values, last - first, self.k)
+
     def _prepare(self, dtype: torch.dtype) -> None:
-        """The targets in the screening precision, and room for a block's scores and their maxima."""
         self.dtype = dtype
-        tiles = -(-len(self.targets) // self.tile)
-        self.block = max(1, min(self.most, BLOCK_BYTES * 8 // (tiles * self.tile * torch.finfo(dtype).bits)))
-        self.low, self.error = self._screened_targets(tiles * self.tile)
-        self.scores = torch.empty((tiles, self.block, self.tile), dtype=dtype)
-        self.maxima = torch.empty((self.block, tiles * self.tile // self.group), dtype=dtype)
+        self.low, self.error = self._screened_targets(-(-len(self.targets) // self.tile) * self.tile)
 
     def _screened_targets(self, padded: int) -> tuple[Tensor, float]:
         """(padded, d + 2) targets in the screening precision, and how far from the true ones they are at most.
@@ -161,22 +201,22 @@ class ExactSearch:
             low[part, -2], low[part, -1] = high[part], cost[part] - high[part]
         return low, error
 
-    def _screen(self, queries: Tensor) -> tuple[Tensor, float]:
+    def _screen(self, room: _Room, queries: Tensor) -> tuple[Tensor, float]:
         """Fill in a block's scores; returns their maxima over groups (b, G), and how far off the scores may be."""
         count, per_tile = len(queries), self.tile // self.group
         low = torch.full((count, queries.shape[1] + 2), -1.0, dtype=self.dtype)
         low[:, :-2] = queries.to(self.dtype)
         own = float((queries - low[:, :-2]).norm(dim=1).max())
         low[:, :-2] *= self.scale  # a power of two: exact
-        for number, scores in enumerate(self.scores[:, :count]):
+        for number, scores in enumerate(room.scores[:, :count]):
             torch.mm(low, self.low[number * self.tile : (number + 1) * self.tile].T, out=scores)
-            if number == len(self.scores) - 1:
+            if number == len(room.scores) - 1:
                 scores[:, len(self.targets) - number * self.tile :] = -torch.inf
             groups = scores.view(count, self.group, per_tile)
-            torch.amax(groups, 1, out=self.maxima[:count, number * per_tile : (number + 1) * per_tile])
+            torch.amax(groups, 1, out=room.maxima[:count, number * per_tile : (number + 1) * per_tile])
         largest = self.scale + float(np.abs(self.cost).max(initial=0.0))
         arithmetic = 2 * low.shape[1] * 2**-24 + 2**-23 + torch.finfo(self.dtype).eps ** 2
-        return self.maxima[:count], self.scale * (own + self.error + own * self.error) + largest * arithmetic
+        return room.maxima[:count], self.scale * (own + self.error + own * self.error) + largest * arithmetic
 
     def _floor(self, maxima: Tensor, error: float) -> Tensor:
         """(b,) the least screened score that one of the k best may have.
@@ -189,13 +229,15 @@ class ExactSearch:
         v = coarse.float().topk(self.k, dim=1).values[:, -1]
         return (v - 2 * error - 2 * torch.finfo(self.dtype).eps * (v.abs() + 2 * error)).to(self.dtype)
 
-    def _finalists(self, floor: Tensor, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _finalists(
+        self, room: _Room, floor: Tensor, first: int, last: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(query, target) of whatever may be among the k best of the queries from `first` to `last` of the block."""
         per_tile = self.tile // self.group
-        query, group = (self.maxima[first:last] >= floor[first:last, None]).nonzero(as_tuple=True)
+        query, group = (room.maxima[first:last] >= floor[first:last, None]).nonzero(as_tuple=True)
         query += first
         tile, group = group // per_tile, group % per_tile
-        members = self.scores.view(len(self.scores), self.block, self.group, per_tile)[tile, query, :, group]
+        members = room.scores.unflatten(2, (self.group, per_tile))[tile, query, :, group]
         hit, member = (members >= floor[query, None]).nonzero(as_tuple=True)
         target = (tile[hit] * self.group + member) * per_tile + group[hit]
         return query[hit].numpy(), target.numpy()
