@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from speechnlp_tl.embeddings.normalisation import Vectors, blocks
 from speechnlp_tl.errors import InputError
 
-Matrix = NDArray[np.float64]
+Matrix = NDArray[np.floating]
 
 
 def least_squares(source: Vectors, target: Vectors, ridge: float = 0.0) -> Matrix:

@@ -56,10 +56,10 @@ def induce(
 ) -> Induction:
     """Translate all words of two mapped vocabularies in both directions by CSLS (Conneau et al. 2018).
 
-    With `parts` > 1 both vocabularies are parted at random into as many parts, and the words of a part are compared only
-    with those of one part of the other language. Every pair of words is thus considered with probability 1 / parts, as
-    in the stochastic dictionary induction of Artetxe, Labaka and Agirre (2018, ACL), which draws for each pair by itself
-    and computes all similarities first; here the time falls with the number of parts.
+    With `parts` > 1 both vocabularies are parted at random into as many parts, and the words of a part are compared
+    only with those of one part of the other language. Every pair of words is thus considered with probability
+    1 / parts, as in the stochastic dictionary induction of Artetxe, Labaka and Agirre (2018, ACL), which draws for each
+    pair by itself and computes all similarities first; here the time falls with the number of parts.
 
     Args:
         source: (n, d) mapped vectors.
@@ -103,8 +103,7 @@ def unsupervised_pairs(source: Vectors, target: Vectors, words: int = 4000, neig
         words: how many of each language take part; memory and time grow with its square and cube.
     """
     count = min(words, len(source), len(target))
-    profiles = [_profiles(side[:count]) for side in (source, target)]
-    return induce(*profiles, neighbourhood)
+    return induce(_profiles(source[:count]), _profiles(target[:count]), neighbourhood)
 
 
 def _profiles(vectors: Vectors) -> NDArray[np.float32]:

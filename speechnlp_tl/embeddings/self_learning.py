@@ -115,13 +115,12 @@ def self_learn(
     left, right = _matched(x, y, induced, seeds, settings)
     source_map, target_map, singular_values = fit_maps(left, right, settings.final)
     alignment = Alignment(norms[0], norms[1], source_map, target_map, singular_values)
-    x = x @ source_map
-    y = y if target_map is None else y @ target_map
-    found = induce(x, y, settings.neighbourhood).mutual
-    return SelfLearning(alignment, found, mean_cosine(x, y, found), min(len(x), len(y)), rounds)
+    mapped_x, mapped_y = x @ source_map, y if target_map is None else y @ target_map
+    found = induce(mapped_x, mapped_y, settings.neighbourhood).mutual
+    return SelfLearning(alignment, found, mean_cosine(mapped_x, mapped_y, found), min(len(x), len(y)), rounds)
 
 
-def mean_cosine(source: NDArray[np.float32], target: NDArray[np.float32], pairs: Pairs) -> float:
+def mean_cosine(source: Vectors, target: Vectors, pairs: Pairs) -> float:
     """Mean cosine of the pairs' mapped vectors; 0 without pairs."""
     if not len(pairs):
         return 0.0
@@ -182,4 +181,5 @@ def _matched(
     left, right = x[pairs[:, 0]], y[pairs[:, 1]]
     if seeds is None or not settings.seed_copies:
         return left, right
-    return tuple(np.concatenate([own, *[given] * settings.seed_copies]) for own, given in zip((left, right), seeds, strict=True))  # type: ignore[return-value]  # fmt: skip
+    copies = settings.seed_copies
+    return np.concatenate([left, *[seeds[0]] * copies]), np.concatenate([right, *[seeds[1]] * copies])

@@ -19,14 +19,16 @@ class Planted:
 
 
 def cloud(words: int, dimensions: int, seed: int) -> NDArray[np.float64]:
-    """Vectors in clusters, the dimensions of unlike spread and skew: a shape that only one rotation brings to itself."""
+    """Vectors in clusters, the dimensions of unlike spread and skew: only one rotation brings them to themselves."""
     generator = np.random.default_rng(seed)
     centres = generator.standard_gamma(1.0, (max(3, words // 40), dimensions)) - 1
     rows = centres[generator.integers(len(centres), size=words)] + generator.standard_normal((words, dimensions))
     return rows * np.linspace(1.5, 0.5, dimensions)
 
 
-def planted(words: int = 600, dimensions: int = 20, noise: float = 0.05, seed: int = 0, shuffled: bool = True) -> Planted:
+def planted(
+    words: int = 600, dimensions: int = 20, noise: float = 0.05, seed: int = 0, shuffled: bool = True
+) -> Planted:
     """Word i of the source is word pairs[i, 1] of the target; noise is per dimension, in standard deviations."""
     generator = np.random.default_rng([seed, 1])
     source = cloud(words, dimensions, seed)
@@ -40,7 +42,9 @@ def planted(words: int = 600, dimensions: int = 20, noise: float = 0.05, seed: i
     return Planted(source.astype(np.float32), target[order].astype(np.float32), rotation, pairs)
 
 
-def precision(mapped_source: NDArray[np.float32], mapped_target: NDArray[np.float32], pairs: NDArray[np.int64]) -> float:
+def precision(
+    mapped_source: NDArray[np.float32], mapped_target: NDArray[np.float32], pairs: NDArray[np.int64]
+) -> float:
     """P@1 of the pairs by the nearest cosine among all target words, by a plain product."""
     x = mapped_source[pairs[:, 0]]
     x = x / np.linalg.norm(x, axis=1, keepdims=True)

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.embeddings.planted import planted, precision
 from safetensors.numpy import load_file, save_file
 
 from speechnlp_tl.embeddings.alignment import PRESETS, Alignment, AlignmentSettings, fit_alignment, fit_maps, preset
 from speechnlp_tl.embeddings.closed_forms import canonical_correlation
 from speechnlp_tl.errors import InputError
+from tests.embeddings.planted import planted, precision
 
 
 def power(matrix: np.ndarray, exponent: float) -> np.ndarray:

@@ -16,7 +16,9 @@ def csls_translations(x: np.ndarray, y: np.ndarray, k: int) -> tuple[list[int], 
     cosine = np.array([[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in y] for a in x])
     row_means = [np.mean(sorted(row)[-k:]) for row in cosine]
     column_means = [np.mean(sorted(column)[-k:]) for column in cosine.T]
-    score = np.array([[2 * c - row_means[i] - column_means[j] for j, c in enumerate(row)] for i, row in enumerate(cosine)])
+    score = np.array(
+        [[2 * c - row_means[i] - column_means[j] for j, c in enumerate(row)] for i, row in enumerate(cosine)]
+    )
     highest = np.concatenate([cosine.max(1), cosine.max(0)])
     return score.argmax(1).tolist(), score.argmax(0).tolist(), float(highest.mean())
 
