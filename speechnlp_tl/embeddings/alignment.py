@@ -74,7 +74,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Faruqui and Dyer 2014
     "cca": {"whiten": True},
     # the same with a ridge and each canonical variable times its correlation, on both sides: for little text
-    "regularised-cca": {"whiten": True, "ridge": 0.25, "source_reweight": 1.0, "target_reweight": 1.0},
+    "regularised-cca": {"whiten": True, "ridge": 0.6, "source_reweight": 1.0, "target_reweight": 1.0},
     # the recommended steps of Artetxe, Labaka and Agirre 2018, symmetric
     "vecmap": {
         "whiten": True,
