@@ -1,7 +1,8 @@
-"""The targets nearest to a query: nearest neighbour, CSLS and inverted softmax; exact, in blocks of bounded memory.
+"""The targets nearest to a query: nearest neighbour, CSLS and inverted softmax; exact, in bounded memory.
 
-Vectors are (n, d) arrays of any floating type, rows = words, possibly memory-mapped: they are read, normalised to unit
-length and turned to float32 block by block and never copied whole. A zero row has cosine 0 with everything.
+Vectors are (n, d) arrays of any floating type, rows = words, possibly memory-mapped; they need not be of unit length. A
+zero row has cosine 0 with everything. Blocks, precision and what may be left out are `exact_search`'s and
+`csls_search`'s; neither changes a result.
 
 All three methods rank the targets y of a query x by a * cos(x, y) - (what x costs) - (what y costs):
 
@@ -15,24 +16,20 @@ ordered by row: the lower one, for most vectors the more frequent word, comes fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from speechnlp_tl.embeddings.csls_search import csls_best, means
+from speechnlp_tl.embeddings.exact_search import ExactSearch, UnitRows, Vectors
 from speechnlp_tl.errors import InputError, Problem
 
 Method = Literal["nn", "csls", "inverted-softmax"]
-Vectors = NDArray[Any]
 
-BLOCK = 1024
-"""Queries at a time."""
-TILE = 4096
-"""Targets at a time: a block's scores for a tile stay in the processor's cache."""
+_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -51,124 +48,89 @@ def neighbours(
     k: int = 10,
     method: Method = "nn",
     *,
+    sources: Vectors | None = None,
     query_means: NDArray[Any] | None = None,
     target_means: NDArray[Any] | None = None,
     neighbourhood: int = 10,
     inverse_temperature: float = 30.0,
-    block: int = BLOCK,
-    tile: int = TILE,
 ) -> Neighbours:
     """The k best targets (m, d) of each query (q, d).
 
     Args:
         k: at most m.
-        query_means, target_means: for csls, r_T of the queries (q,) and r_S of the targets (m,), as
-            `neighbourhood_means` gives them. Computed when None; r_S then over the queries: give it where the queries
-            are not the whole source vocabulary.
+        sources: (s, d) the whole source vocabulary, most frequent first, where the queries are only some of it: for
+            csls, r_S is over them; for inverted-softmax, the sum is.
+        query_means, target_means: for csls, r_T of the queries (q,) and r_S of the targets (m,) where they are known
+            (`neighbourhood_means`). Otherwise r_S is computed for those targets only that it can bring to the top.
         neighbourhood: for csls, how many nearest vectors the means are over.
-        inverse_temperature: the beta of the inverted softmax, whose sum runs over the queries.
+        inverse_temperature: the beta of the inverted softmax.
+
+    Raises:
+        InputError: dimensions or lengths differ, vectors are not finite, or there are fewer targets than k.
     """
-    _check(queries, targets, k)
-    scale, query_cost, target_cost = 1.0, None, None
-    if method == "csls":
-        scale = 2.0
-        query_cost = neighbourhood_means(queries, targets, neighbourhood) if query_means is None else query_means
-        target_cost = neighbourhood_means(targets, queries, neighbourhood) if target_means is None else target_means
-    elif method == "inverted-softmax":
-        target_cost = log_sums(targets, queries, inverse_temperature)
-    elif method != "nn":
+    _check(queries, targets, k, sources, query_means, target_means)
+    x, y = UnitRows(queries), UnitRows(targets)
+    if method == "nn":
+        return Neighbours(*ExactSearch(y, k)(x))
+    if method == "inverted-softmax":
+        cost = log_sums(targets, queries if sources is None else sources, inverse_temperature)
+        return Neighbours(*ExactSearch(y, k, 1.0, cost)(x))
+    if method != "csls":
         raise InputError(Problem(f"there is no retrieval method {method!r}", remedy="take nn, csls, inverted-softmax"))
-    rows, scores = _best(queries, targets, k, scale, target_cost, block, tile)
-    if query_cost is not None:
-        scores -= np.asarray(query_cost, dtype=np.float32)[:, None]
-    return Neighbours(rows, scores)
+    own = means(x, y, neighbourhood) if query_means is None else np.asarray(query_means, dtype=np.float32)
+    if target_means is None:
+        rows, scores = csls_best(x, y, x if sources is None else UnitRows(sources), k, neighbourhood)
+    else:
+        rows, scores = ExactSearch(y, k, 2.0, target_means)(x)
+    return Neighbours(rows, scores - own[:, None])
 
 
-def neighbourhood_means(
-    vectors: Vectors, others: Vectors, k: int = 10, *, block: int = BLOCK, tile: int = TILE
-) -> NDArray[np.float32]:
-    """(n,) mean cosine of each of `vectors` (n, d) to its k nearest of `others` (m, d); all of them where m < k.
+def neighbourhood_means(vectors: Vectors, others: Vectors, k: int = 10) -> NDArray[np.float32]:
+    """(n,) mean cosine of each of `vectors` (n, d) to its k nearest of `others` (m, d); to all of them where m < k.
 
     r_T and r_S of CSLS (Conneau et al. 2018).
+
+    Raises:
+        InputError: dimensions differ, vectors are not finite, or there is nothing in `others`.
     """
     _check(vectors, others, 1)
-    _, scores = _best(vectors, others, min(k, len(others)), 1.0, None, block, tile)
-    return scores.mean(axis=1, dtype=np.float64).astype(np.float32)
+    return means(UnitRows(vectors), UnitRows(others), k)
 
 
-def log_sums(
-    vectors: Vectors, others: Vectors, inverse_temperature: float = 30.0, *, block: int = BLOCK, tile: int = TILE
-) -> NDArray[np.float32]:
+def log_sums(vectors: Vectors, others: Vectors, inverse_temperature: float = 30.0) -> NDArray[np.float32]:
     """(n,) log(sum over `others` of exp(beta cos)) / beta of each of `vectors`: what inverted softmax divides by."""
-    parts = []
-    for start in range(0, len(vectors), block):
-        rows = _unit(vectors[start : start + block])
-        logs = [torch.logsumexp(inverse_temperature * (rows @ part.T), 1) for _, part in _tiles(others, tile)]
-        parts.append(torch.logsumexp(torch.stack(logs), 0) / inverse_temperature)
-    return torch.cat(parts).numpy()
+    _check(vectors, others, 1)
+    x, y = UnitRows(vectors), UnitRows(others)
+    found = np.empty(len(x), dtype=np.float32)
+    for start in range(0, len(x), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        rows = inverse_temperature * x.unit(part)
+        logs = [torch.logsumexp(rows @ y.unit(slice(i, i + _AT_ONCE)).T, 1) for i in range(0, len(y), _AT_ONCE)]
+        found[part] = torch.logsumexp(torch.stack(logs).double(), 0).numpy() / inverse_temperature
+    return found
 
 
-def _best(
-    queries: Vectors, targets: Vectors, k: int, scale: float, cost: NDArray[Any] | None, block: int, tile: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rows and scores (q, k) of the largest scale * cos - cost."""
-    all_rows = np.empty((len(queries), k), dtype=np.int64)
-    all_scores = np.empty((len(queries), k), dtype=np.float32)
-    costs = None if cost is None else torch.from_numpy(np.ascontiguousarray(cost, dtype=np.float32))
-    for start in range(0, len(queries), block):
-        part = scale * _unit(queries[start : start + block])
-        rows = torch.zeros((len(part), 0), dtype=torch.int64)
-        scores = torch.zeros((len(part), 0))
-        for first, others in _tiles(targets, tile):
-            found = part @ others.T
-            if costs is not None:
-                found -= costs[first : first + len(others)]
-            rows, scores = _merge(rows, scores, found, first, k)
-        all_rows[start : start + len(part)], all_scores[start : start + len(part)] = rows, scores
-    return all_rows, all_scores
-
-
-def _merge(rows: Tensor, scores: Tensor, found: Tensor, first: int, k: int) -> tuple[Tensor, Tensor]:
-    """The k best of the (q, <= k) so far, of lower rows, and a tile's scores (q, t) from row `first` on."""
-    if scores.shape[1] < k:  # not full yet: everything may enter
-        candidates = torch.cat([scores, found], dim=1)
-        columns = torch.arange(first, first + found.shape[1]).expand(found.shape)
-        order = candidates.sort(dim=1, descending=True, stable=True).indices[:, :k]
-        return torch.cat([rows, columns], dim=1).gather(1, order), candidates.gather(1, order)
-    query, column = (found > scores[:, -1:]).nonzero(as_tuple=True)  # an equal one has a higher row and stays out
-    if not len(query):
-        return rows, scores
-    old = torch.arange(len(rows)).repeat_interleave(k)
-    which = torch.cat([old, query])
-    values = torch.cat([scores.flatten(), found[query, column]])
-    candidates = torch.cat([rows.flatten(), column + first])
-    order = torch.from_numpy(np.lexsort((candidates.numpy(), -values.numpy(), which.numpy())))
-    counts = torch.bincount(which, minlength=len(rows))
-    starts = counts.cumsum(0) - counts
-    chosen = order[starts[:, None] + torch.arange(k)]
-    return candidates[chosen], values[chosen]
-
-
-def _tiles(vectors: Vectors, size: int) -> Iterator[tuple[int, Tensor]]:
-    for start in range(0, len(vectors), size):
-        yield start, _unit(vectors[start : start + size])
-
-
-def _unit(vectors: Vectors) -> Tensor:
-    """Rows of unit length in float32; zero rows stay zero."""
-    rows = torch.from_numpy(np.array(vectors, dtype=np.float32))
-    return torch.nn.functional.normalize(rows, dim=1, eps=1e-30)
-
-
-def _check(queries: Vectors, targets: Vectors, k: int) -> None:
+def _check(
+    queries: Vectors,
+    targets: Vectors,
+    k: int,
+    sources: Vectors | None = None,
+    query_means: NDArray[Any] | None = None,
+    target_means: NDArray[Any] | None = None,
+) -> None:
     problems = []
-    if queries.ndim != 2 or targets.ndim != 2:
-        problems.append(Problem(f"vectors have shape (n, d), not {queries.shape} and {targets.shape}"))
-    elif queries.shape[1] != targets.shape[1]:
-        problems.append(
-            Problem(f"vectors of {queries.shape[1]} and of {targets.shape[1]} dimensions cannot be compared")
-        )
-    if len(targets) < max(k, 1):
+    arrays = {"queries": queries, "targets": targets} | ({} if sources is None else {"sources": sources})
+    for name, array in arrays.items():
+        if array.ndim != 2:
+            problems.append(Problem(f"{name} have the shape (n, d), not {array.shape}"))
+    dimensions = {name: array.shape[1] for name, array in arrays.items() if array.ndim == 2}
+    if len(set(dimensions.values())) > 1:
+        stated = ", ".join(f"{name} {number}" for name, number in dimensions.items())
+        problems.append(Problem(f"vectors of different dimensions cannot be compared: {stated}"))
+    if k < 1 or len(targets) < k:
         problems.append(Problem(f"{k} neighbours are asked for, of {len(targets)} targets"))
+    for name, given, array in (("query", query_means, queries), ("target", target_means, targets)):
+        if given is not None and np.shape(given) != (len(array),):
+            problems.append(Problem(f"{name}_means have the shape ({len(array)},), not {np.shape(given)}"))
     if problems:
         raise InputError(problems)
