@@ -147,7 +147,7 @@ class AdversarialTask(Task):
         return WordBatch(ids, float(len(rows)), self.x[numbers[ours]], self.y[numbers[~ours] - len(self.x)])
 
     def step(self, model: nn.Module, batch: WordBatch) -> Step:
-        # unit rows of d dimensions have coordinates of about d^-1/2: brought to the size that the classifier is made for
+        # unit rows of d dimensions have coordinates of about d^-1/2: brought to the size of ones
         mapped = torch.cat([model(batch.source), batch.target]) * batch.target.shape[1] ** 0.5
         domain = torch.zeros(len(mapped), dtype=torch.int64, device=mapped.device)
         domain[len(batch.source) :] = 1

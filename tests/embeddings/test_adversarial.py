@@ -58,7 +58,7 @@ def test_the_classifier_alone_turns_a_wrong_map_towards_the_right_one(term):
     x, y = normalised(made)
     right, _ = scipy.linalg.orthogonal_procrustes(x[made.pairs[:, 0]], y[made.pairs[:, 1]])
     turn = np.random.default_rng(5).standard_normal((6, 6))
-    start = right @ scipy.linalg.expm(0.25 * (turn - turn.T))
+    start = right @ scipy.linalg.expm(0.32 * (turn - turn.T))
     settings = QUICK.model_copy(update={"term": term, "epochs": 5})
     weight, score = train_map(x, y, start, settings, seed=0)
     before, after = (np.trace(right.T @ each) / 6 for each in (start, weight))
