@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from network_systems import parted, train_network
+from numpy.typing import NDArray
 from pairs import Features, Pair, read_pair
 from run_record import runs_on
 from run_systems import DENOISERS
@@ -51,8 +52,10 @@ def _work(arguments: argparse.Namespace) -> None:
         _, history = _trained(config, ADVERSARY, features)
         curves[f"{source} → {target}"] = [float(record["dann_domain_accuracy"]) for record in history]
         if number == 1:
-            labels = [classes[label] for label in (*_first(pair, source), *_first(pair, target))]
-            panels = [_cloud(config, name, features, labels, (source, target)) for name in shown]
+            labels = [
+                classes[label] for name in (source, target) for label in pair.train[name].labels[_some(pair, name)]
+            ]
+            panels = [_cloud(config, name, features, labels, pair, (source, target)) for name in shown]
             figure = clouds(panels, title=f"Hidden layer, training reviews, {source} → {target} (t-SNE)")
             save(figure, arguments.out / f"{arguments.corpus}-tsne.png")
     figure = domain_accuracy_curves(curves, title="DANN: is the domain classifier misled?", label="pairs of domains")
@@ -68,15 +71,21 @@ def _trained(config: RecipeConfig, name: str, features: Features) -> tuple[Docum
     return trained.model, trained.result.history
 
 
-def _first(pair: Pair, name: str) -> list[int]:
-    """Labels of the reviews that are shown: they choose the markers, nothing else."""
-    return pair.train[name].labels[:SHOWN].tolist()
+def _some(pair: Pair, name: str) -> NDArray[np.int64]:
+    """Numbers of the reviews that are shown, at random: files may begin with all reviews of one class.
+
+    Their labels choose the markers, nothing else.
+    """
+    count = len(pair.train[name].labels)
+    return np.sort(np.random.default_rng(0).permutation(count)[:SHOWN])
 
 
-def _cloud(config: RecipeConfig, name: str, features: Features, labels: list[str], names: tuple[str, str]) -> Cloud:
+def _cloud(
+    config: RecipeConfig, name: str, features: Features, labels: list[str], pair: Pair, names: tuple[str, str]
+) -> Cloud:
     model, _ = _trained(config, name, features)
     last = list(model.hidden_layers)[-1]
-    rows = [features.source.rows[:SHOWN], features.target[:SHOWN]]
+    rows = [features.source.rows[_some(pair, names[0])], features.target[_some(pair, names[1])]]
     domain = np.repeat(names, [part.shape[0] for part in rows]).tolist()
     points = np.concatenate([hidden_activations(model, part, last) for part in rows])
     return Cloud(name, points, domain, labels)
