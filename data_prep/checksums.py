@@ -1,15 +1,17 @@
 """SHA-256 lists of corpora: one line `<hex digest>  <path below the corpus' folder>` for each file that is checked.
 
-A listed file may also lie there compressed with xz, under its name with `.xz`; the digest is that of its contents.
+A listed file may also lie there compressed, under its name with `.xz` or `.gz`; the digest is that of its contents.
 The lists lie beside this file. `python -m data_prep.checksums FOLDER [HIDDEN_ELEMENT...]` prints the list of a folder;
 compare it with an independent copy before it is committed.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
 import sys
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,7 +42,7 @@ def read_list(path: Path) -> dict[str, str]:
 
 def find_listed(root: Path, name: str) -> Path | None:
     """The listed file `name` below `root`, as it is or compressed; None when it is not there."""
-    candidates = (root / name, root / f"{name}.xz")
+    candidates = (root / name, root / f"{name}.xz", root / f"{name}.gz")
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -55,6 +57,13 @@ def open_listed(root: Path, name: str) -> Iterator[IO[bytes]]:
     if path is None or path.name == Path(name).name:
         with (root / name).open("rb") as file:
             yield file
+        return
+    if path.suffix == ".gz":
+        try:
+            with gzip.open(path) as unzipped:
+                yield unzipped  # type: ignore[misc]
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise OSError(f"{path.name} is damaged: {error}") from error
         return
     try:
         import lzma

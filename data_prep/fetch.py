@@ -8,19 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from data_prep.archive import unpack
+from data_prep.bible_upstream import extract_editions
 from data_prep.checksums import check_files, find_listed, read_list
 from data_prep.download import download
+from data_prep.tatoeba_upstream import rename_pairs
 from speechnlp_tl.atomic import atomic_directory
 from speechnlp_tl.errors import InputError, Problem
 
 FSDD_COMMIT = "26eb9aaf76e81b692f806f9140c2d2777410d7a1"
 DANN_COMMIT = "74eec5e0ae06bd6614bce048abba492c16a633e3"
 AAD_COMMIT = "cbe2e0cac6564dfbc6234882a73ca78020ac0d22"
+BIBLE_COMMIT = "1b9b248ba61b0344748ce288fe5c62ef96d32c1c"
+SPANISH_BIBLE_COMMIT = "13225a15fa5e3e3043495b0c82df56c3fdfeb7f4"
+MULTI30K_COMMIT = "a3d2e0d26b56f3846f66a952536ffed4e401d05a"
+XLING_COMMIT = "008a643439707ff64a95e282cc10613124dffce1"
+MUSE_COMMIT = "630a6fa1e8e983bd233390c964569e4433062864"
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class Corpus:
         checksums: the SHA-256 list; paths in it start at the corpus' top folder.
         shelf: another folder below $SPEECHNLP_DATA where it may lie.
         hidden: elements of its files that the checksums leave out: personal data that a copy need not have.
+        convert: called with the folder of the unpacked archive and an empty one, writes the listed files into it; None
+            where upstream's files are listed as they are.
     """
 
     name: str
@@ -44,6 +55,7 @@ class Corpus:
     checksums: Path
     shelf: str | None = None
     hidden: tuple[str, ...] = ()
+    convert: Callable[[Path, Path], None] | None = None
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -56,9 +68,37 @@ class Corpus:
 
 
 def _corpus(
-    name: str, url: str, archive: str, licence: str, shelf: str | None = None, hidden: tuple[str, ...] = ()
+    name: str,
+    url: str,
+    archive: str,
+    licence: str,
+    shelf: str | None = None,
+    hidden: tuple[str, ...] = (),
+    convert: Callable[[Path, Path], None] | None = None,
 ) -> Corpus:
-    return Corpus(name, url, archive, licence, Path(__file__).with_name(f"{name}.sha256"), shelf, hidden)
+    return Corpus(name, url, archive, licence, Path(__file__).with_name(f"{name}.sha256"), shelf, hidden, convert)
+
+
+def _repository(
+    name: str,
+    repository: str,
+    commit: str,
+    licence: str,
+    shelf: str,
+    convert: Callable[[Path, Path], None] | None = None,
+) -> Corpus:
+    """A commit of a repository on GitHub."""
+    url = f"https://github.com/{repository}/archive/{commit}.tar.gz"
+    archive = f"{repository.rpartition('/')[2]}-{commit}.tar.gz"
+    return _corpus(name, url, archive, licence, shelf, convert=convert)
+
+
+def _sentence_pairs(language: str, repository: str, commit: str, path: str = "") -> Corpus:
+    """A selection of Tatoeba that manythings.org made; its own address has only the newest."""
+    archive = f"{language}-eng.zip"
+    url = f"https://raw.githubusercontent.com/{repository}/{commit}/{path}{archive}"
+    convert = partial(rename_pairs, language)
+    return _corpus(f"tatoeba-{language}", url, archive, "CC BY 2.0 FR", "text/tatoeba_en_xx", convert=convert)
 
 
 CORPORA = {
@@ -97,6 +137,31 @@ CORPORA = {
             "none stated",
             "text/amazon_raw_xml",
             ("unique_id", "reviewer", "reviewer_location"),
+        ),
+        _repository("bible", "midvash/bible-data", BIBLE_COMMIT, "public domain", "text/bible", extract_editions),
+        _repository(
+            "bible-es",
+            "thiagobodruk/bible",
+            SPANISH_BIBLE_COMMIT,
+            "public domain, as far as the edition goes; the repository says CC BY-NC",
+            "text/bible",
+            extract_editions,
+        ),
+        _sentence_pairs("deu", "rioyshky/translation", "de48b7027f7318d77010a6e08ed928c10748c23d"),
+        _sentence_pairs("fra", "modelexlab/data", "adddaf33ac35572bcfeb421efec29435e7ea9332"),
+        _sentence_pairs("spa", "kikhofua/18.065", "5dbba87757654413108e04b46ac7cbae399f9ec9", "data/"),
+        _repository(
+            "multi30k", "multi30k/dataset", MULTI30K_COMMIT, "none stated; treat as non-commercial", "text/multi30k"
+        ),
+        _repository(
+            "xling-eval", "codogogo/xling-eval", XLING_COMMIT, "none stated", "text/bli_dictionaries/xling_eval"
+        ),
+        _repository(
+            "muse-dictionaries",
+            "coastalcph/MUSE_dicos",
+            MUSE_COMMIT,
+            "none stated; MUSE itself CC BY-NC 4.0",
+            "text/bli_dictionaries/muse_dicos",
         ),
     )
 }
@@ -185,7 +250,15 @@ def _unpack(corpus: Corpus, archive: Path) -> Path:
     unpacked, expected = cache_folder() / corpus.name, corpus.expected()
     remedy = f"remove it and get it again from {corpus.url}"
     with atomic_directory(unpacked) as temporary:
-        unpack(archive, temporary)
+        if corpus.convert is None:
+            unpack(archive, temporary)
+        else:
+            upstream, converted = temporary / "upstream", temporary / corpus.name
+            upstream.mkdir()
+            converted.mkdir()
+            unpack(archive, upstream)
+            corpus.convert(upstream, converted)
+            shutil.rmtree(upstream)
         root = _top_folder(temporary, expected)
         if root is None:
             raise InputError(Problem(f"does not hold {corpus.name}", file=archive, remedy=remedy))

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 ROUNDS = 5
 TENSION = 4.0
 NULL_SHARE = 0.08
-_CELLS = 1 << 22
+_CELLS = 1 << 21
+_SMALL = 1e-30
 
 Ints = NDArray[np.int64]
 
@@ -70,26 +71,26 @@ def best_sources(source: Sentences, target: Sentences, rounds: int = ROUNDS, ten
     Returns:
         (target tokens,) places.
     """
-    blocks = list(_blocks(source, target))
-    pairs = _word_pairs(source, target, blocks)
+    parts = [_Cells.of(source, target, block) for block in _blocks(source, target)]
+    found = [np.unique(part.keys(source, target)) for part in parts]
+    pairs = np.unique(np.concatenate([np.zeros(0, np.int64), *found]))
+    cells = [np.searchsorted(pairs, part.keys(source, target)).astype(np.int32) for part in parts]
+    priors = [part.prior(tension) for part in parts]
     firsts = pairs // target.vocabulary
     translation = np.ones(len(pairs), np.float32)
-    cells = [np.searchsorted(pairs, _keys(source, target, block)[0]).astype(np.int32) for block in blocks]
-    best = np.full(len(target.words), -1, np.int64)
-    for number in range(rounds + 1):
+    for _ in range(rounds):
         counts = np.zeros(len(pairs))
-        for block, cell in zip(blocks, cells, strict=True):
-            shape = _Cells.of(source, target, block)
-            weights = translation[cell] * shape.prior(tension)
-            if number == rounds:
-                best[shape.places] = shape.best(weights)
-                continue
-            totals = np.add.reduceat(weights, shape.starts)
-            weights /= np.repeat(np.maximum(totals, 1e-30), shape.widths)
+        for part, cell, prior in zip(parts, cells, priors, strict=True):
+            weights = translation[cell]
+            weights *= prior
+            totals = np.add.reduceat(weights, part.starts)
+            weights *= np.repeat(1 / np.maximum(totals, _SMALL), part.widths)
             counts += np.bincount(cell, weights, len(pairs))
-        if number < rounds:
-            sums = np.bincount(firsts, counts, source.vocabulary + 1)
-            translation = (counts / np.maximum(sums[firsts], 1e-30)).astype(np.float32)
+        sums = np.bincount(firsts, counts, source.vocabulary + 1)
+        translation = (counts / np.maximum(sums[firsts], _SMALL)).astype(np.float32)
+    best = np.full(len(target.words), -1, np.int64)
+    for part, cell, prior in zip(parts, cells, priors, strict=True):
+        best[part.places] = part.best(translation[cell] * prior)
     return best
 
 
@@ -103,8 +104,6 @@ class _Cells:
     """(words,) first cell of each."""
     widths: Ints
     """(words,) cells of each: the source words and one more."""
-    within: Ints
-    """(cells,) number of the source word in its sentence; its length for none."""
     source_starts: Ints
     """(words,) where the source sentence of each begins."""
     relative: NDArray[np.float32]
@@ -118,19 +117,31 @@ class _Cells:
         sentence = np.repeat(np.arange(first, last), lengths)
         widths = source.lengths[sentence] + 1
         starts = np.cumsum(widths) - widths
-        within = np.arange(int(widths.sum())) - np.repeat(starts, widths)
         relative = (places - target.ends[sentence] + 0.5) / np.repeat(lengths, lengths)
-        return cls(places, starts, widths, within, source.ends[sentence], relative.astype(np.float32))
+        return cls(places, starts, widths, source.ends[sentence], relative.astype(np.float32))
+
+    def within(self) -> NDArray[np.int32]:
+        """(cells,) number of the source word in its sentence; its length for none."""
+        return np.arange(int(self.widths.sum()), dtype=np.int32) - np.repeat(self.starts, self.widths).astype(np.int32)
+
+    def keys(self, source: Sentences, target: Sentences) -> Ints:
+        """(cells,) source word number * target vocabulary + target word number; none is a source word of its own."""
+        within = self.within()
+        places = np.repeat(self.source_starts, self.widths) + within
+        words = np.append(source.words, source.vocabulary)[np.minimum(places, len(source.words))]
+        words[within == np.repeat(self.widths - 1, self.widths)] = source.vocabulary
+        return words * target.vocabulary + np.repeat(target.words[self.places], self.widths)
 
     def prior(self, tension: float) -> NDArray[np.float32]:
         """(cells,) exp(-tension |i/n - j/m|), normalised over the source words; NULL_SHARE for none."""
         count = np.repeat(self.widths - 1, self.widths)
-        none = self.within == count
-        place = (self.within + np.float32(0.5)) / np.maximum(count, 1).astype(np.float32)
+        within = self.within()
+        none = within == count
+        place = (within + np.float32(0.5)) / np.maximum(count, 1).astype(np.float32)
         weights = np.exp(-np.float32(tension) * np.abs(place - np.repeat(self.relative, self.widths)))
         weights[none] = 0
         totals = np.add.reduceat(weights, self.starts)
-        weights *= (1 - NULL_SHARE) / np.repeat(np.maximum(totals, 1e-30), self.widths)
+        weights *= (1 - NULL_SHARE) / np.repeat(np.maximum(totals, _SMALL), self.widths)
         weights[none] = NULL_SHARE
         return weights.astype(np.float32)
 
@@ -140,7 +151,7 @@ class _Cells:
         cells = np.flatnonzero(weights == largest)
         word = np.searchsorted(self.starts, cells, side="right") - 1
         _, first = np.unique(word, return_index=True)  # of equal ones the first
-        chosen = self.within[cells[first]]
+        chosen = cells[first] - self.starts
         return np.where(chosen == self.widths - 1, -1, self.source_starts + chosen)
 
 
@@ -154,20 +165,3 @@ def _blocks(source: Sentences, target: Sentences) -> Iterator[tuple[int, int]]:
         if target.ends[last] > target.ends[first]:
             yield first, last
         first = last
-
-
-def _keys(source: Sentences, target: Sentences, block: tuple[int, int]) -> tuple[Ints, _Cells]:
-    """(cells,) source word number * target vocabulary + target word number; `none` is a source word of its own."""
-    shape = _Cells.of(source, target, block)
-    none = shape.within == np.repeat(shape.widths - 1, shape.widths)
-    places = np.where(none, 0, np.repeat(shape.source_starts, shape.widths) + shape.within)
-    words = np.where(none, source.vocabulary, source.words[places] if len(source.words) else 0)
-    return words * target.vocabulary + np.repeat(target.words[shape.places], shape.widths), shape
-
-
-def _word_pairs(source: Sentences, target: Sentences, blocks: list[tuple[int, int]]) -> Ints:
-    """Every pair of words that meets in a sentence pair, ascending."""
-    pairs = np.zeros(0, np.int64)
-    for block in blocks:
-        pairs = np.union1d(pairs, _keys(source, target, block)[0])
-    return pairs
