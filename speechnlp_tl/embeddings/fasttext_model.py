@@ -37,13 +37,14 @@ def read_fasttext_model(path: Path, limit: int | None = None, encoding: str = "u
             numbers are quantised or its version is another.
     """
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            try:
-                return _Model(path, content).vectors(limit, encoding)
-            except struct.error as error:
-                raise InputError(Problem("ends too early", file=path, remedy=_DAMAGED)) from error
+        with path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # goes with the last array that needs it
     except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
         raise InputError(Problem(f"cannot be read: {error}", file=path, remedy=_DAMAGED)) from error
+    try:
+        return _Model(path, content).vectors(limit, encoding)
+    except struct.error as error:
+        raise InputError(Problem("ends too early", file=path, remedy=_DAMAGED)) from error
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,6 @@ class _Model:
             gathered = table[np.fromiter(chain.from_iterable(parts), np.int64, int(sizes.sum()))]
             sums = np.add.reduceat(gathered, np.cumsum(sizes) - sizes, axis=0)
             raw.matrix[start : start + len(words)] = sums / sizes[:, None]
-        del table  # before the file is closed, of which it is a part
         return raw
 
     def _entries(self) -> list[_Entry]:

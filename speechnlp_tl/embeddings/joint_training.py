@@ -30,7 +30,7 @@ from speechnlp_tl.embeddings.vectors import Matrix, WordVectors
 from speechnlp_tl.embeddings.word_alignment import Sentences, align_words
 from speechnlp_tl.errors import InputError, Problem
 
-Merge = Literal["length-ratio", "shuffle", "one-after-the-other"]
+Merge = Literal["length-ratio", "shuffle"]
 
 
 def train_jointly(
@@ -45,9 +45,10 @@ def train_jointly(
         corpora: matched sentences; a language may be in several.
         settings: of the training. The window counts words of all languages of the merged sentence.
         merge: `length-ratio` puts words at like places of their sentences beside each other; `shuffle` mixes all words
-            of a sentence and its translations, anew in each epoch; `one-after-the-other` only joins them.
+            of a sentence and its translations, anew in each epoch.
         with_contexts: a word's vector is the sum of its two unit vectors in the model, as a word and as a context of
-            others. Words that translate each other are contexts of each other, so the sums are nearer. Not for fastText.
+            others. Words that translate each other are contexts of each other, so the sums are nearer. Not for
+            fastText.
 
     Returns:
         Language -> its vectors, most frequent words first.
@@ -144,8 +145,8 @@ def fold_in_translations(
     """Each word's unit vector plus those of the words that it is aligned with; unit rows.
 
     A word that stands c(w) times and is aligned n(w, t) times with a word t of another language moves by
-    weight * sum over t of n(w, t)/c(w) * v(t), with c and n from the corpora of that pair of languages. Words are aligned
-    by `word_alignment.align_words`, so nothing but the sentences is used.
+    weight * sum over t of n(w, t)/c(w) * v(t), with c and n from the corpora of that pair of languages. The links are
+    those of `word_alignment.align_words`, so nothing but the sentences is used.
 
     Args:
         vectors: language -> vectors in one space, of any origin (`train_jointly`, `random_vectors`, mapped ones).
@@ -166,7 +167,7 @@ def fold_in_translations(
         if not sides:
             continue
         used = True
-        links, counts = _link_counts(sides, vectors[first], vectors[second])
+        links, counts = _link_counts(sides, [(name, vectors[name].index) for name in (first, second)])
         moved[first] += weight * _shares(links, counts[0]) @ units[second]
         moved[second] += weight * _shares(links.T.tocsr(), counts[1]) @ units[first]
     if not used:
@@ -192,23 +193,22 @@ def _shares(links: Any, counts: NDArray[np.int64]) -> Any:
 
 
 def _link_counts(
-    sides: Sequence[Mapping[str, Sequence[Sequence[str]]]], first: WordVectors, second: WordVectors
+    sides: Sequence[Mapping[str, Sequence[Sequence[str]]]], languages: Sequence[tuple[str, Mapping[str, int]]]
 ) -> tuple[Any, list[NDArray[np.int64]]]:
     """(words, words) sparse counts of alignment links, and how often each word of either language stands there."""
     from scipy import sparse
 
-    numbered = [
+    source, target = (
         Sentences.of(
             [[index[word] for word in sentence if word in index] for side in sides for sentence in side[language]],
             len(index),
         )
-        for language, index in ((first.name, first.index), (second.name, second.index))
-    ]
-    links = align_words(*numbered)
-    ends = [side.words[links[:, column]] for column, side in enumerate(numbered)]
-    shape = (len(first), len(second))
-    counts = sparse.csr_matrix((np.ones(len(links), np.float32), (ends[0], ends[1])), shape=shape)
-    return counts, [np.bincount(side.words, minlength=side.vocabulary) for side in numbered]
+        for language, index in languages
+    )
+    links = align_words(source, target)
+    cells = (source.words[links[:, 0]], target.words[links[:, 1]])
+    counts = sparse.csr_matrix((np.ones(len(links), np.float32), cells), shape=(source.vocabulary, target.vocabulary))
+    return counts, [np.bincount(side.words, minlength=side.vocabulary) for side in (source, target)]
 
 
 def _refuse_empty(words: Mapping[str, Sequence[str]], min_count: int) -> None:
@@ -244,7 +244,7 @@ class _Merged:
                 ]
                 if self._merge == "shuffle":
                     words = [words[place] for place in generator.permutation(len(words))]
-                elif self._merge == "length-ratio":
+                else:
                     keys = [(i + 0.5) / len(sentence) for sentence in sentences for i in range(len(sentence))]
                     words = [words[place] for place in sorted(range(len(words)), key=keys.__getitem__)]
                 yield words

@@ -47,8 +47,8 @@ def settled(raw: RawVectors, name: str, on_drop: Report | None) -> WordVectors:
     bad, zero = bad_rows(raw.matrix)
     _refuse(raw, keep, bad, "vectors that are not finite", "the vector of '{}' is not finite")
     _refuse(raw, keep, zero, "zero vectors", "the vector of '{}' is zero")
-    seen: set[str] = set()
-    doubles = [row for row, word in enumerate(raw.words) if word in seen or seen.add(word)]  # type: ignore[func-returns-value]
+    first: dict[str, int] = {}
+    doubles = [row for row, word in enumerate(raw.words) if first.setdefault(word, row) != row]
     _refuse(raw, keep, np.array(doubles, dtype=np.int64), "words that stand twice", "'{}' stands above already")
     if raw.problems and on_drop is None:
         raise InputError([problem for kind, found in raw.problems.items() for problem in _first(kind, found, raw.path)])
