@@ -42,7 +42,7 @@ class AlignmentSettings(StrictModel):
     mapping: Literal["orthogonal", "least-squares"] = "orthogonal"
     """`orthogonal` maps X by U and Y by V of X^T Y = U S V^T; `least-squares` maps X onto Y and leaves Y."""
     ridge: NotNegative = 0.0
-    """Of least squares, and added to X^T X and Y^T Y before whitening."""
+    """Of least squares, and added to X^T X and Y^T Y before whitening, as a multiple of the mean of their diagonal."""
     whiten: bool = False
     """Orthogonal mapping of X (X^T X)^-1/2 and Y (Y^T Y)^-1/2: the dimensions of each side made uncorrelated."""
     source_reweight: NotNegative = 0.0
@@ -73,6 +73,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "procrustes": {},
     # Faruqui and Dyer 2014
     "cca": {"whiten": True},
+    # the same with a ridge and each canonical variable times its correlation, on both sides: for little text
+    "regularised-cca": {"whiten": True, "ridge": 0.6, "source_reweight": 1.0, "target_reweight": 1.0},
     # the recommended steps of Artetxe, Labaka and Agirre 2018, symmetric
     "vecmap": {
         "whiten": True,
@@ -231,7 +233,7 @@ def fit_maps(x: Vectors, y: Vectors, settings: AlignmentSettings) -> tuple[Matri
         (d, k) for the source, (e, k) or None (the identity) for the target, (min(d, e),) singular values; float32.
     """
     if settings.mapping == "least-squares":
-        return _narrow(least_squares(x, y, settings.ridge)), None, np.zeros(0, np.float32)
+        return _narrow(least_squares(x, y, _ridge(x, settings))), None, np.zeros(0, np.float32)
     cross = inner(x, y)
     most = min(cross.shape)
     kept = settings.dimensions or most
@@ -239,7 +241,7 @@ def fit_maps(x: Vectors, y: Vectors, settings: AlignmentSettings) -> tuple[Matri
         raise InputError(Problem(f"dimensions={kept}, but the vectors have {most}", remedy="ask for fewer"))
     white = unwhite = {}
     if settings.whiten:
-        both = {"source": whitening(x, settings.ridge), "target": whitening(y, settings.ridge)}
+        both = {side: whitening(rows, _ridge(rows, settings)) for side, rows in (("source", x), ("target", y))}
         white, unwhite = ({side: pair[i] for side, pair in both.items()} for i in (0, 1))
         cross = white["source"] @ cross @ white["target"]
     u, s, vt = np.linalg.svd(cross, full_matrices=False)
@@ -261,6 +263,11 @@ def fit_maps(x: Vectors, y: Vectors, settings: AlignmentSettings) -> tuple[Matri
         untouched = not settings.target_reweight and settings.target_dewhiten == ("target" if settings.whiten else None)
         target_map = None if untouched else target_map
     return _narrow(source_map), None if target_map is None else _narrow(target_map), _narrow(s)
+
+
+def _ridge(rows: Vectors, settings: AlignmentSettings) -> float:
+    """The settings' ridge in the units of X^T X."""
+    return settings.ridge * float(np.sum(np.square(rows, dtype=np.float64))) / rows.shape[1]
 
 
 class _Config(StrictModel):

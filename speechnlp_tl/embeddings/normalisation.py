@@ -61,6 +61,22 @@ class Normalisation:
         return result
 
 
+def concatenated(
+    parts: Sequence[Vectors], steps: Sequence[NormalisationStep] = ("unit", "centre", "unit")
+) -> NDArray[np.float32]:
+    """Vectors of the same words from several trainings side by side, each normalised: (n, sum of their dimensions).
+
+    Trainings of other windows, corpora or seeds err in other places; an alignment with re-weighting keeps what they
+    share with the other language's.
+
+    Raises:
+        InputError: no parts, other numbers of words, or vectors that cannot be used.
+    """
+    if not parts or len({len(part) for part in parts}) > 1:
+        raise InputError(f"concatenation needs the same words in each part, not {[len(part) for part in parts]}")
+    return np.hstack([Normalisation.fit(part, steps)(part) for part in parts])
+
+
 def scale_to_unit(rows: NDArray[np.float32]) -> None:
     """Divide each row by its length, in place; zero rows stay."""
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))

@@ -71,6 +71,24 @@ def test_the_cca_preset_is_canonical_correlation():
     np.testing.assert_allclose(x @ source_map @ (y @ target_map).T, x @ maps.source @ (y @ maps.target).T, atol=1e-5)
 
 
+def test_the_ridge_is_a_multiple_of_the_mean_of_the_diagonal():
+    """So that it means the same for a small dictionary and a large one, for short vectors and long."""
+    made = planted(words=200, dimensions=6, noise=0.3)
+    x, y = made.source[made.pairs[:, 0]].astype(float), made.target[made.pairs[:, 1]].astype(float)
+    by_hand = canonical_correlation(x, y, 0.0)
+    np.testing.assert_allclose(fit_maps(x, y, preset("cca"))[2], by_hand.correlations, atol=1e-6)
+    mean = np.trace(x.T @ x) / 6
+    w = np.linalg.solve(x.T @ x + 0.5 * mean * np.eye(6), x.T @ y)
+    np.testing.assert_allclose(fit_maps(x, y, preset("least-squares", ridge=0.5))[0], w, atol=1e-5)
+    for name in ("regularised-cca", "least-squares"):
+        once = fit_maps(x, y, preset(name, ridge=0.5))
+        twice = fit_maps(np.vstack([x, x]) * 3, np.vstack([y, y]) * 3, preset(name, ridge=0.5))
+        cosines = [
+            unit(x @ source) @ unit(y if target is None else y @ target).T for source, target, _ in (once, twice)
+        ]
+        np.testing.assert_allclose(*cosines, atol=1e-4)
+
+
 def test_presets_only_set_defaults():
     assert preset("procrustes") == AlignmentSettings()
     assert preset("vecmap", dimensions=5) == AlignmentSettings(**PRESETS["vecmap"], dimensions=5)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechnlp_tl.embeddings import normalisation
-from speechnlp_tl.embeddings.normalisation import Normalisation, check_pairs
+from speechnlp_tl.embeddings.normalisation import Normalisation, check_pairs, concatenated
 from speechnlp_tl.errors import InputError
 
 
@@ -30,6 +30,19 @@ def test_a_block_of_rows_is_as_good_as_all_at_once(monkeypatch):
     parted = Normalisation.fit(vectors, ["unit", "centre", "unit"])
     np.testing.assert_allclose(parted(vectors), whole, atol=1e-6)
     np.testing.assert_allclose(parted(vectors[3:4]), whole[3:4], atol=1e-6)
+
+
+def test_concatenated_trainings_count_alike_whatever_their_scale():
+    generator = np.random.default_rng(0)
+    one, two = generator.standard_normal((30, 4)), 100 * generator.standard_normal((30, 2)) + 5
+    both = concatenated([one, two])
+    assert both.shape == (30, 6)
+    np.testing.assert_allclose((both[:, :4] ** 2).sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose((both[:, 4:] ** 2).sum(1), 1, atol=1e-5)
+    np.testing.assert_array_equal(both[:, 4:], concatenated([two]))
+    for wrong in ([], [one, two[:5]]):
+        with pytest.raises(InputError, match="same words"):
+            concatenated(wrong)
 
 
 def test_a_zero_row_has_no_direction_and_stays_zero():

@@ -15,6 +15,7 @@ PAGES = (
     "methods-adapters.md",
     "methods-domain.md",
     "methods-features.md",
+    "methods-alignment.md",
     "adapt-a-text-classifier.md",
 )
 
