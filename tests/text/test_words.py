@@ -33,6 +33,4 @@ def test_words_are_those_of_a_dictionary(language: str, text: str, words: str) -
 def test_words_hold_no_space_and_are_the_words_of_themselves(text: str, language: str) -> None:
     words = split_words(text, language)
     assert all(word and word.split() == [word] for word in words)
-    assert [word for word in words if not word.endswith("'")] == [
-        again for word in words if not word.endswith("'") for again in split_words("x " + word, language)[1:]
-    ] or "'s" in words
+    assert all(split_words(word, language) == [word] for word in words if not word.endswith(("'", "'s")))
