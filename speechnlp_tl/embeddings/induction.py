@@ -15,7 +15,6 @@ from torch import Tensor
 
 from speechnlp_tl.embeddings.closed_forms import inner
 from speechnlp_tl.embeddings.normalisation import Vectors, scale_to_unit, unit_rows
-from speechnlp_tl.embeddings.retrieval import neighbourhood_means
 from speechnlp_tl.errors import InputError
 
 CELLS = 2**24
@@ -122,17 +121,9 @@ def _profiles(vectors: Vectors) -> NDArray[np.float32]:
 def _both_ways(x: Tensor, y: Tensor, neighbourhood: int) -> tuple[Tensor, Tensor, float]:
     """CSLS translations of unit rows x (n, d) and y (m, d) into each other, and the mean of their highest cosines."""
     rows_at_once = max(1, CELLS // len(y))
-    if rows_at_once >= len(x):
-        similarities = x @ y.T
-        means = [
-            side.topk(min(neighbourhood, side.shape[1]), sorted=False).values.mean(1)
-            for side in (similarities, similarities.T.contiguous())
-        ]
-    else:
-        similarities = None
-        pairs = ((x.numpy(), y.numpy()), (y.numpy(), x.numpy()))
-        means = [torch.from_numpy(neighbourhood_means(a, b, neighbourhood)) for a, b in pairs]
-    cost_x, cost_y = (mean / 2 for mean in means)
+    # what fits is multiplied once; the rest once for the means and once more for the translations
+    kept = x @ y.T if rows_at_once >= len(x) else None
+    cost_x, cost_y = (mean / 2 for mean in _means(x, y, kept, neighbourhood, rows_at_once))
     forward = torch.empty(len(x), dtype=torch.int64)
     backward = torch.zeros(len(y), dtype=torch.int64)
     best = torch.full((len(y),), -torch.inf)
@@ -140,7 +131,7 @@ def _both_ways(x: Tensor, y: Tensor, neighbourhood: int) -> tuple[Tensor, Tensor
     total = 0.0
     for begin in range(0, len(x), rows_at_once):
         place = slice(begin, begin + rows_at_once)
-        block = x[place] @ y.T if similarities is None else similarities
+        block = x[place] @ y.T if kept is None else kept
         total += float(block.amax(1).sum())
         highest_y = torch.maximum(highest_y, block.amax(0))
         forward[place] = (block - cost_y).argmax(1)
@@ -150,3 +141,15 @@ def _both_ways(x: Tensor, y: Tensor, neighbourhood: int) -> tuple[Tensor, Tensor
         backward[better] = begin + block[:, better].argmax(0)
         best[better] = value[better]
     return forward, backward, (total + float(highest_y.sum())) / (len(x) + len(y))
+
+
+def _means(x: Tensor, y: Tensor, kept: Tensor | None, neighbourhood: int, rows_at_once: int) -> tuple[Tensor, Tensor]:
+    """(n,) and (m,): mean cosine of each row of x to its nearest of y, and of each of y to its nearest of x."""
+    means_x, nearest = [], []
+    for rows in x.split(rows_at_once):
+        block = rows @ y.T if kept is None else kept
+        means_x.append(block.topk(min(neighbourhood, len(y)), sorted=False).values.mean(1))
+        nearest.append(block.T.contiguous().topk(min(neighbourhood, len(rows)), sorted=False).values)
+    found = nearest[0] if len(nearest) == 1 else torch.cat(nearest, 1)
+    means_y = found.topk(min(neighbourhood, found.shape[1]), sorted=False).values.mean(1)
+    return torch.cat(means_x), means_y

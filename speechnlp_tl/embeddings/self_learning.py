@@ -40,8 +40,9 @@ class SelfLearningSettings(StrictModel):
     """Random parts in the beginning: a pair of words is considered with probability 1 / parts. Halved, down to 1,
     whenever the dictionary gets no better. 1 makes nothing random."""
     patience: PositiveInt = 10
-    """Rounds without a better dictionary before the parts are halved or, in one part, the search ends."""
-    threshold: Annotated[float, Field(ge=0)] = 1e-6
+    """Rounds without a better dictionary before the parts are halved. In one part nothing is random any more, and the
+    first round that is no better ends the search."""
+    threshold: Annotated[float, Field(ge=0)] = 1e-4
     """What counts as better: the mean highest cosine of a word's translations must grow by more."""
     most_rounds: PositiveInt = 1000
     seed_copies: NonNegativeInt = 1
@@ -161,8 +162,8 @@ def _search(
             highest, waited = found.similarity, 0
             best = found
         last = len(rounds) >= settings.most_rounds
-        if waited >= settings.patience or last:
-            if parts == 1 or last:
+        if last or waited >= (1 if parts == 1 else settings.patience):
+            if last or parts == 1:
                 assert best is not None
                 return best, rounds
             parts, highest, waited = parts // 2, -np.inf, 0

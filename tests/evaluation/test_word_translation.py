@@ -135,6 +135,25 @@ def test_a_sound_alignment_gives_no_warning_and_collapsed_ones_do(noise):
             assert "identical strings" in warning
 
 
+def test_words_that_took_no_part_give_a_failed_self_learning_away():
+    x, y = planted(1.0)
+    learning, others = slice(0, 250), slice(250, 2000)
+    turn = rotation(5)
+    for _ in range(20):
+        there, back = (
+            neighbours(a, b, 1, "csls").rows[:, 0]
+            for a, b in ((x[learning] @ turn, y[learning]), (y[learning], x[learning] @ turn))
+        )
+        rows = np.flatnonzero(back[there] == np.arange(250))
+        u, _, v = np.linalg.svd(x[rows].T @ y[there[rows]])
+        turn = u @ v
+    chance = trips(x[others] @ rotation(1), y[others])
+    assert (neighbours(x @ turn, y, 1).rows[:, 0] == np.arange(2000)).mean() < 0.05
+    assert collapse_warning(trips(x[learning] @ turn, y[learning]), chance) is None  # fooled
+    assert collapse_warning(trips(x[others] @ turn, y[others]), chance) is not None
+    assert collapse_warning(trips(x[others], y[others]), chance) is None
+
+
 def test_round_trips_are_counted_by_hand():
     assert round_trips([1, 0, 2], [1, 0, 0, 5]) == pytest.approx(100 * 2 / 3)
 
