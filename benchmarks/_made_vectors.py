@@ -15,7 +15,7 @@ def made_languages(rows: int, dimension: int = 300, seed: int = 0) -> tuple[Any,
 
     Words lie in clusters, clusters in topics, all about a common mean, as in trained vectors; the variance falls off
     over the directions. The target language is the source, turned, with noise that grows from frequent to rare words:
-    with 200,000 rows CSLS finds the translation of about four words in five.
+    of mostly frequent words among 200,000, CSLS finds the translation of 94 % (`csls.py`).
 
     Returns:
         source, target, and the rotation (dimension, dimension) that takes the one to the other.

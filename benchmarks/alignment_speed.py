@@ -151,7 +151,7 @@ def work(arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000, help="words a side")
-    parser.add_argument("--words", type=int, default=500, help="words to translate; gensim takes 18 MB for each")
+    parser.add_argument("--words", type=int, default=500, help="words to translate")
     parser.add_argument("--cut-off", type=int, default=20_000, help="most frequent words that self-learning takes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
