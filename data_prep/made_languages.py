@@ -3,10 +3,10 @@
     python -m data_prep.made_languages --out data/made_languages
 
 The layout is that of the real corpora: `text/made/<language>.txt` (sentences of one language, no two languages say the
-same), `text/made/<first>-<second>/` (matched sentences), and below `dictionaries/made` the `<first>-<second>.train.tsv` and
-`.test.tsv` of every pair of languages. Things belong to topics and are said as often as words are in real text; each
-language has an order of its own for subject, verb and object. Names and numbers are the same in all of them. The same
-arguments give the same bytes. Numbers measured on made text say that a program works, not how well.
+same), `text/made/<first>-<second>/` (matched sentences), and below `dictionaries/made` the training and test dictionary
+of every pair of languages. Things belong to topics, and a few are said much more often than the others; each language
+has an order of its own for subject, verb and object. Names and numbers are the same in all of them. The same arguments
+give the same bytes. Numbers measured on made text say that a program works, not how well.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ KINDS = {"subject": 8, "verb": 10, "object": 14, "how": 8}
 """Kind of word -> how many of it each topic has."""
 COMMON = 30
 """Words that any sentence may have."""
-ORDERS = (("subject", "verb", "object", "how"), ("subject", "object", "how", "verb"), ("how", "verb", "subject", "object"))
+ORDERS = (
+    ("subject", "verb", "object", "how"),
+    ("subject", "object", "how", "verb"),
+    ("how", "verb", "subject", "object"),
+)
 SYLLABLES = (("pbtdk", "aeiou", "n"), ("mslrv", "aou", "rs"), ("gzfhj", "eiuy", "lt"))
 """First and second letters, and last letters of a word, of each language."""
 NAMES = 60

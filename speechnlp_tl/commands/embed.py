@@ -34,6 +34,7 @@ class AlignmentMethod(str, Enum):
     procrustes = "procrustes"
     vecmap = "vecmap"
     cca = "cca"
+    regularised_cca = "regularised-cca"
     least_squares = "least-squares"
     margin = "margin"
     rcsls = "rcsls"

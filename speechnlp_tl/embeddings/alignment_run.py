@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.embeddings.alignment import PRESETS, Alignment
 from speechnlp_tl.embeddings.dictionary import WordDictionary, identical_numerals, identical_strings
 from speechnlp_tl.embeddings.hub import align_jointly
@@ -159,7 +160,7 @@ class AlignmentRun:
             turned = None if pairs is None else pairs if single else pairs[:, ::-1]
             fitted = fit_method(self.method, one.matrix, other.matrix, turned, settings)
             if turned is None or self.method == "self-learning":
-                fitted = self._looked_at(fitted, one, other, unlinked=turned is None, report=report)
+                fitted = self._looked_at(fitted, one, other, settings, unlinked=turned is None, report=report)
             if not single and fitted.target_map is not None:
                 remedy = f"take procrustes, or give settings; of {', '.join(PRESETS)} vecmap and cca map both sides"
                 raise InputError(Problem(f"{self.method} would map the hub for each language otherwise", remedy=remedy))
@@ -169,10 +170,16 @@ class AlignmentRun:
         return Space(names[0] if single else self.source.name, alignments, facts)
 
     def _looked_at(
-        self, fitted: Alignment, one: WordVectors, other: WordVectors, unlinked: bool, report: Report
+        self,
+        fitted: Alignment,
+        one: WordVectors,
+        other: WordVectors,
+        settings: StrictModel,
+        unlinked: bool,
+        report: Report,
     ) -> Alignment:
         """The alignment, or one from identical strings where it has found nothing; says so."""
-        found = _sound(fitted, one, other)
+        found = _sound(fitted, one, other, settings)
         pair = f"{one.name} - {other.name}"
         report(f"{pair}: {found.round_trips:.0f} % of the words return, {found.by_chance:.0f} % by chance")
         if found.warning is None:
@@ -189,7 +196,7 @@ class AlignmentRun:
         report(f"{pair}: starting again from {len(pairs)} identical strings, by self-learning")
         settings = method_settings("self-learning", self.seed, **(self.changes if self.method != "adversarial" else {}))
         second = fit_method("self-learning", one.matrix, other.matrix, pairs, settings)
-        again = _sound(second, one, other)
+        again = _sound(second, one, other, settings)
         report(f"{pair}: {again.round_trips:.0f} % of the words return, {again.by_chance:.0f} % by chance")
         if again.warning is not None:
             report(f"warning: {pair}: {again.warning}")
@@ -197,5 +204,6 @@ class AlignmentRun:
         return second
 
 
-def _sound(fitted: Alignment, one: WordVectors, other: WordVectors) -> Soundness:
-    return soundness(fitted.map_source(one.matrix), fitted.map_target(other.matrix))
+def _sound(fitted: Alignment, one: WordVectors, other: WordVectors, settings: StrictModel) -> Soundness:
+    seen = getattr(settings, "words", 0)
+    return soundness(fitted.map_source(one.matrix), fitted.map_target(other.matrix), seen)

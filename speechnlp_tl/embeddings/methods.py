@@ -4,7 +4,7 @@
 
 | name | needs a dictionary | what it is |
 |---|---|---|
-| procrustes, vecmap, cca, least-squares | yes | closed forms, see `alignment` |
+| procrustes, vecmap, cca, regularised-cca, least-squares | yes | closed forms, see `alignment` |
 | margin, rcsls | yes | maps trained to rank the right translation first, see `ranking` |
 | self-learning | no, takes one | map, induce a dictionary, map again, see `self_learning` |
 | adversarial | no, and takes none | see `adversarial` |

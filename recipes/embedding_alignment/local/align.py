@@ -70,7 +70,8 @@ def _align(item: tuple[Runs, str, str, int, int]) -> str:
     }
     warning = None
     if system.link != "dictionary":
-        found = soundness(alignment.map_source(source.matrix), alignment.map_target(target.matrix), seed=seed)
+        seen = getattr(settings, "words", 0)
+        found = soundness(alignment.map_source(source.matrix), alignment.map_target(target.matrix), seen, seed=seed)
         warning = found.warning
         record |= {"soundness": asdict(found), "warning": warning}
     if not folder.is_dir():

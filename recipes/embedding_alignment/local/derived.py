@@ -1,4 +1,4 @@
-"""Dictionaries of pairs for which none is published, from the verses of the Bible: words that translate each other most often.
+"""Dictionaries of pairs for which none is published: words of the Bible that most often stand for each other.
 
 They are only as good as the word alignment, and the text that they are made from is text that vectors are trained on:
 numbers of such pairs are not to be compared with those of published dictionaries.
@@ -27,7 +27,9 @@ def derive(data: Path, pairs: list[str]) -> Iterator[str]:
     """Write `dictionaries/derived/<pair>.{train,test}.tsv`; where a published test exists only the training one."""
     for pair in pairs:
         entries = translations(read_matched_sentences(data / "text" / "bible" / pair, ends(pair)))[:WORDS]
-        tests = [path for shelf in ("xling", "muse") for path in (data / "dictionaries" / shelf).glob(f"{pair}.test.tsv")]
+        tests = [
+            path for shelf in ("xling", "muse") for path in (data / "dictionaries" / shelf).glob(f"{pair}.test.tsv")
+        ]
         parts = {"train": entries}
         if not tests:
             parts = {
@@ -43,7 +45,9 @@ def derive(data: Path, pairs: list[str]) -> Iterator[str]:
 def translations(matched: MatchedSentences) -> list[tuple[str, str]]:
     """(word, translation), the most frequent word first, of words that are each other's most frequent link."""
     one, other = matched.sentences.values()
-    index = [{word: number for number, word in enumerate(sorted({w for s in side for w in s}))} for side in (one, other)]
+    index = [
+        {word: number for number, word in enumerate(sorted({w for s in side for w in s}))} for side in (one, other)
+    ]
     words = [list(each) for each in index]
     numbered = [
         Sentences.of([[numbers[word] for word in sentence] for sentence in side], len(numbers))
@@ -57,5 +61,9 @@ def translations(matched: MatchedSentences) -> list[tuple[str, str]]:
     for (left, right), count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         ahead.setdefault(left, (right, count))
         back.setdefault(right, (left, count))
-    mutual = [(count, left, right) for left, (right, count) in ahead.items() if back[right][0] == left and count >= FEWEST]
-    return [(words[0][left], words[1][right]) for _, left, right in sorted(mutual, key=lambda each: (-each[0], each[1]))]
+    mutual = [
+        (count, left, right) for left, (right, count) in ahead.items() if back[right][0] == left and count >= FEWEST
+    ]
+    return [
+        (words[0][left], words[1][right]) for _, left, right in sorted(mutual, key=lambda each: (-each[0], each[1]))
+    ]

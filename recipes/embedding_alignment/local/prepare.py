@@ -1,4 +1,4 @@
-"""Stage 1: text and dictionaries of a corpus: `text/<corpus>/...` and `dictionaries/<shelf>/...` below the data folder."""
+"""Stages 0 and 1: `text/<corpus>/...` and `dictionaries/<shelf>/...` below the data folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ from data_prep.fetch import CORPORA, fetch
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.errors import InputError, Problem
 
-NEEDED = ("bible", "bible-es", "multi30k", "tatoeba-fra", "tatoeba-deu", "tatoeba-spa", "xling-eval", "muse-dictionaries")
+NEEDED = (
+    "bible",
+    "bible-es",
+    "multi30k",
+    "tatoeba-fra",
+    "tatoeba-deu",
+    "tatoeba-spa",
+    "xling-eval",
+    "muse-dictionaries",
+)
 
 
 def main() -> None:
@@ -44,7 +53,9 @@ def _work(arguments: argparse.Namespace) -> dict[str, Path] | None:
     if arguments.download_only:
         return places
     text = arguments.out / "text"
-    editions = {name: places["bible-es" if name == SPANISH else "bible"] for names in EDITIONS.values() for name in names}
+    editions = {
+        name: places["bible-es" if name == SPANISH else "bible"] for names in EDITIONS.values() for name in names
+    }
     bible.prepare(editions, text / "bible", config.all_editions)
     pairs = {language: places[f"tatoeba-{name}"] for language, name in tatoeba.LANGUAGES.items()}
     tatoeba.prepare(pairs, text / "tatoeba")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
 
 from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.embeddings.methods import WITHOUT_DICTIONARY, method_settings
-from speechnlp_tl.embeddings.retrieval import Method
 from speechnlp_tl.embeddings.training import TrainingSettings
 from speechnlp_tl.errors import InputError
 
+Retrieval = Literal["csls", "nn", "inverted-softmax"]
 HELD_OUT_FROM = 500
 """Words of a dictionary from which on a tenth of them chooses the epoch of margin and rcsls."""
 
@@ -23,7 +23,7 @@ class SystemConfig(StrictModel):
     link: Literal["dictionary", "identical", "numerals", "none"] = "dictionary"
     budgets: list[PositiveInt] | None = Field(None, description="dictionary words; those of the recipe when not given")
     settings: dict[str, Any] = Field(default_factory=dict, description="of the method, instead of its usual ones")
-    retrieval: list[Method] = Field(["csls", "nn"], min_length=1)
+    retrieval: list[Retrieval] = Field(["csls", "nn"], min_length=1)
     fallback: str | None = Field(None, description="system whose result is taken where this one says that it failed")
 
     @model_validator(mode="after")
@@ -51,6 +51,7 @@ class JointConfig(StrictModel):
 
     base: Literal["merged", "sentence-ids", "random"] = "merged"
     fold_in: bool = Field(False, description="move words towards those that they are aligned with in the sentences")
+    spelling: NonNegativeFloat = Field(0.0, description="weight of how words are spelt, beside what they mean")
     pairs: list[str] | None = Field(None, description="those of the recipe when not given")
     training: TrainingSettings = TrainingSettings()
 
@@ -114,7 +115,9 @@ class RecipeConfig(StrictModel):
         bad = [pair for pair in given if len(pair.split("-")) != 2 or "" in pair.split("-")]
         if bad:
             raise ValueError(f"pairs are source-target: {', '.join(bad)}")
-        unknown = [each.fallback for each in self.systems.values() if each.fallback and each.fallback not in self.systems]
+        unknown = [
+            each.fallback for each in self.systems.values() if each.fallback and each.fallback not in self.systems
+        ]
         twice = sorted(set(self.systems) & set(self.joint))
         if unknown or twice:
             raise ValueError(f"unknown fallbacks: {unknown}; systems named twice: {twice}")

@@ -16,6 +16,7 @@ from data_prep.command import run
 from speechnlp_tl.atomic import atomic_directory
 from speechnlp_tl.embeddings import joint_training
 from speechnlp_tl.embeddings.normalisation import concatenated
+from speechnlp_tl.embeddings.spelling import append_spelling
 from speechnlp_tl.embeddings.training import train_vectors
 from speechnlp_tl.embeddings.vector_files import write_vectors
 from speechnlp_tl.embeddings.vectors import WordVectors
@@ -83,7 +84,9 @@ def _jointly(config: JointConfig, data: Path, pair: str, seed: int) -> dict[str,
     else:
         made = joint_training.random_vectors if config.base == "random" else joint_training.sentence_id_vectors
         found = made(corpora, settings.dimension, settings.min_count, seed)
-    return joint_training.fold_in_translations(found, corpora) if config.fold_in else found
+    if config.fold_in:
+        found = joint_training.fold_in_translations(found, corpora)
+    return append_spelling(found, config.spelling) if config.spelling else found
 
 
 if __name__ == "__main__":
