@@ -175,8 +175,8 @@ def _unlinked(found: Found) -> list[str]:
         return []
     note = (
         "Words that are the translation of their translation, among words that took no part, against a random "
-        "rotation: where they are hardly more, the alignment warns. No translation is looked at. An unsupervised run that "
-        "warns is replaced by self-learning from identical strings."
+        "rotation: where they are hardly more, the alignment warns. No translation is looked at. An unsupervised run "
+        "that warns is replaced by self-learning from identical strings."
     )
     head = ["pair", "system", "round trips (by chance)", "warned, seeds", "P@1 (%)", "P@1 of the fallback"]
     return [f"### Without a dictionary: does it know when it has failed?\n\n{note}\n\n{_table(head, rows)}"]
