@@ -126,8 +126,10 @@ def test_identical_strings_are_seeds(run, folder: Path, tmp_path: Path) -> None:
 
 def test_an_unsupervised_run_that_fails_warns_and_falls_back(run, folder: Path, tmp_path: Path) -> None:
     """Vectors of no shape and one step of adversarial training: nothing is found, but from identical strings."""
-    round_rows = np.random.default_rng(5).standard_normal((COUNT, WIDTH)).astype(np.float32)
-    turned = round_rows @ np.linalg.qr(np.random.default_rng(6).standard_normal((WIDTH, WIDTH)))[0].astype(np.float32)
+    generator = np.random.default_rng(5)
+    round_rows = generator.standard_normal((COUNT, WIDTH)).astype(np.float32)
+    rotation = np.linalg.qr(generator.standard_normal((WIDTH, WIDTH)))[0]
+    turned = (round_rows @ rotation + 0.6 * generator.standard_normal((COUNT, WIDTH))).astype(np.float32)
     for name, letter, rows in (("en", "w", round_rows), ("fr", "m", turned)):
         words = [f"name{n}" if n % 10 == 9 else f"{letter}{n}" for n in range(COUNT)]
         write_vectors(WordVectors(words, rows), tmp_path / f"{name}.vec", "text")
