@@ -60,6 +60,10 @@ def test_rounds_are_reported_and_go_from_many_parts_to_one():
     parts = [each.parts for each in told]
     assert parts == sorted(parts, reverse=True)
     assert set(parts) == {4, 2, 1}
+    whole = np.array([each.similarity for each in told if each.parts == 1])
+    grown = np.diff(whole) > QUICK.threshold
+    assert not grown[-1]
+    assert grown[:-1].all()
 
 
 def test_the_same_seed_gives_the_same_alignment():
