@@ -34,7 +34,10 @@ class Runs:
 
     def joint(self, system: str, pair: str, seed: int) -> Path:
         """Folder with a folder of vectors for each of the two languages."""
-        depends = [self.config.joint[system].model_dump(mode="json", exclude={"pairs"}), self._matched(pair), seed]
+        own = self.config.joint[system]
+        # what is not asked for says nothing, and leaves runs that did without it as they are
+        left_out = {"pairs"} if own.spelling else {"pairs", "spelling"}
+        depends = [own.model_dump(mode="json", exclude=left_out), self._matched(pair), seed]
         return self.out / "joint" / pair / f"{plain(system)}.{seed}-{_digest(depends)}"
 
     def alignment(self, system: str, pair: str, budget: int, seed: int) -> Path:
