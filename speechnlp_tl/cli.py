@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from speechnlp_tl.commands.adapt import adapt
 from speechnlp_tl.commands.classify import classify
 from speechnlp_tl.commands.data import app as data
+from speechnlp_tl.commands.embed import app as embed
 from speechnlp_tl.commands.merge import merge
 from speechnlp_tl.commands.report import report
 from speechnlp_tl.commands.score import score
@@ -44,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(data, name="data", help="Kaldi data directories: validate, fix, split, import.")
+app.add_typer(embed, name="embed", help="Word vectors across languages: train, align, translate, evaluate.")
 for verb in (train, adapt, merge, transcribe, classify, score, report):
     app.command()(verb)
 

@@ -33,6 +33,11 @@ VERBS = (
     "data",
     "data validate",
     "data import-tsv",
+    "embed",
+    "embed train",
+    "embed align",
+    "embed translate",
+    "embed evaluate",
 )
 
 

@@ -1,0 +1,93 @@
+"""Stage 2: word vectors of each language, and of each pair learned together from matched sentences."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from arguments import read_arguments
+from corpora import matched_sentences, text_files
+from runs import Runs, in_parallel, write_record
+from settings import JointConfig
+
+from data_prep.command import run
+from speechnlp_tl.atomic import atomic_directory
+from speechnlp_tl.embeddings import joint_training
+from speechnlp_tl.embeddings.normalisation import concatenated
+from speechnlp_tl.embeddings.spelling import append_spelling
+from speechnlp_tl.embeddings.training import train_vectors
+from speechnlp_tl.embeddings.vector_files import write_vectors
+from speechnlp_tl.embeddings.vectors import WordVectors
+from speechnlp_tl.evaluation.results import peak_mb
+
+
+def _work() -> None:
+    arguments = read_arguments(__doc__)
+    runs = arguments.runs
+    config = runs.config
+    work: list[Any] = []
+    for seed in range(config.seeds):
+        work += [(runs, "", language, seed) for language in config.languages]
+        work += [(runs, name, pair, seed) for name in config.joint for pair in config.joint_pairs(name)]
+    work = [each for each in work if not record_of(place(*each)).is_file()]
+    in_parallel(_train, work, arguments.jobs)
+
+
+def place(runs: Runs, system: str, name: str, seed: int) -> Path:
+    """Of the vectors of a language (no system) or of a pair."""
+    return runs.joint(system, name, seed) if system else runs.vectors(name, seed)
+
+
+def record_of(folder: Path) -> Path:
+    """What a run cost; written last, so that a run without it is not done."""
+    return folder.with_name(f"{folder.name}.json")
+
+
+def _train(item: tuple[Runs, str, str, int]) -> str:
+    runs, system, name, seed = item
+    began, folder = time.monotonic(), place(*item)
+    if not folder.is_dir():
+        if system:
+            found = _jointly(runs.config.joint[system], runs.data, name, seed)
+            with atomic_directory(folder) as temporary:
+                for language, vectors in found.items():
+                    write_vectors(vectors, temporary / language)
+        else:
+            write_vectors(_alone(runs, name, seed), folder)
+    seconds = time.monotonic() - began
+    write_record(record_of(folder), {"wall_s": round(seconds, 1), "peak_mb": round(peak_mb(), 1)})
+    return f"{name}, seed {seed}: {system or 'vectors of their own'}: {seconds:.0f} s"
+
+
+def _alone(runs: Runs, language: str, seed: int) -> WordVectors:
+    text = text_files(runs.data, language)
+    trained = [
+        train_vectors(text, settings.model_copy(update={"seed": seed, "workers": 1}), language)
+        for settings in runs.config.trainings
+    ]
+    if len(trained) == 1:
+        return trained[0]
+    # the rarest threshold of all decides which words there are
+    words = [word for word in trained[0].words if all(word in other for other in trained)]
+    rows = [vectors.rows(words) for vectors in trained]
+    parts = [vectors.matrix[row] for vectors, row in zip(trained, rows, strict=True)]
+    counts = trained[0].counts
+    return WordVectors(words, concatenated(parts), language, None if counts is None else counts[np.asarray(rows[0])])
+
+
+def _jointly(config: JointConfig, data: Path, pair: str, seed: int) -> dict[str, WordVectors]:
+    corpora, settings = matched_sentences(data, pair), config.training
+    if config.base == "merged":
+        found = joint_training.train_jointly(corpora, settings.model_copy(update={"seed": seed, "workers": 1}))
+    else:
+        made = joint_training.random_vectors if config.base == "random" else joint_training.sentence_id_vectors
+        found = made(corpora, settings.dimension, settings.min_count, seed)
+    if config.fold_in:
+        found = joint_training.fold_in_translations(found, corpora)
+    return append_spelling(found, config.spelling) if config.spelling else found
+
+
+if __name__ == "__main__":
+    run(_work)
