@@ -93,7 +93,7 @@ class Space:
             InputError: something is missing or damaged.
         """
         config = load_config(Path(folder) / LANGUAGES, _Config)
-        bad = [name for name in [config.hub, *config.languages] if Path(name).name != name]
+        bad = [name for name in [config.hub, *config.languages] if Path(name).name != name or name in (".", "..")]
         if bad or not config.languages:
             raise InputError(Problem(f"names no languages, or paths: {', '.join(bad)}", file=Path(folder) / LANGUAGES))
         alignments, problems = {}, []

@@ -67,9 +67,10 @@ def test_what_is_damaged_is_all_named(space: Space, tmp_path: Path) -> None:
     assert {Path(str(problem.file)).parent.name for problem in caught.value.problems} == {"fr", "de"}
 
 
-def test_a_folder_does_not_name_paths(space: Space, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["../fr", "..", "/fr"])
+def test_a_folder_does_not_name_paths(space: Space, tmp_path: Path, name: str) -> None:
     space.save(tmp_path / "space")
     listing = tmp_path / "space" / "languages.yaml"
-    listing.write_text(listing.read_text().replace("- fr", "- ../fr"))
+    listing.write_text(listing.read_text().replace("[fr, de]", f"[{name}, de]"))
     with pytest.raises(InputError, match="paths"):
         Space.load(tmp_path / "space")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from speechnlp_tl.evaluation.word_translation import AT, by_source, ranks
 
 RECIPE = "embedding_alignment"
 COVERAGE, TRIPS, CHANCE, WARNED, REFUSED = "coverage", "round trips", "round trips by chance", "warned", "refused"
-RESAMPLES = 5000
+RESAMPLES = 2000
 BANDS = ((0, 500), (500, 5000), (5000, None))
 
 
@@ -138,11 +139,16 @@ def scores(found: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
 def interval(values: NDArray[np.float64]) -> tuple[float, float]:
     """95 % bootstrap interval in percent of the mean, with source words and seeds both drawn with replacement."""
     seeds, count = values.shape
-    generator = np.random.default_rng(0)
-    shares = generator.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds
-    drawn = [float((share @ values)[generator.integers(0, count, count)].mean()) for share in shares]
+    shares = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds
+    drawn = ((drawn_words(count) @ values.T) * shares).sum(axis=1) / count
     low, high = np.quantile(drawn, [0.025, 0.975])
     return _round(100 * float(low)), _round(100 * float(high))
+
+
+@lru_cache(maxsize=8)
+def drawn_words(count: int) -> NDArray[np.float64]:
+    """(resamples, count) how often each of the words is drawn: the same for all systems."""
+    return np.random.default_rng(1).multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(np.float64)
 
 
 def _bands(found: NDArray[np.int64], rows: NDArray[np.int64], named: dict[str, Any]) -> list[Record]:
