@@ -72,9 +72,8 @@ def _render(folder: Path, records: Sequence[Record]) -> None:
     for corpus in sorted({record.corpus for record in records}):
         parts += sections(records, corpus)
     script = f"recipes/{RECIPE}/run.sh"
-    command = (
-        f"{script} --publish true\n    {script} --publish true --conf conf/amazon-linear.yaml   # linear systems only"
-    )
+    runs = ("", " --corpus amazon-text", " --conf conf/amazon-linear.yaml   # linear systems only")
+    command = "\n    ".join(f"{script} --publish true{which}" for which in runs)
     pictures = {
         "tsne": "hidden layer before and after (t-SNE)",
         "domain-classifier": "the domain classifier under DANN",
