@@ -44,9 +44,9 @@ def _main(found: dict[Key, Record], systems: list[str]) -> str:
     head = ["system", "mean accuracy (%)", f"gain over `{BASELINE}`", "p", "pairs won", "seeds", "selection", "time"]
     note = (
         "Mean over the ordered pairs of domains. [ ]: 95 % interval, of the accuracy over test reviews and seeds, of "
-        "the gain over test reviews, paired; p: sign-flip permutation over test reviews, exact up to tens of "
-        "thousands of them. Time: mean of one run; mSDA features are fitted once for a pair of domains, in the first "
-        "run that needs them."
+        "the gain over test reviews, paired; p: sign-flip permutation over all test reviews together, of which large "
+        "test sets have more; exact, or where that takes too long of 2000 samples and then never below 0.0005. Time: "
+        "mean of one run; mSDA features are fitted once for a pair of domains, in the first run that needs them."
     )
     return f"{note}\n\n{_table(head, rows)}"
 
