@@ -41,8 +41,8 @@ class Claim:
                 for record in records
                 if record.peak_mb is not None and (record.recipe if record.recipe in own else "") == self.benchmark
             ]
-        own_records = [record for record in records if (record.recipe, record.metric) == (self.benchmark, self.metric)]
-        return [record.value for record in own_records if (record.budget or "").startswith(self.budget)]
+        asked = [record for record in records if (record.recipe, record.metric) == (self.benchmark, self.metric)]
+        return [record.value for record in asked if str(record.budget or "").startswith(self.budget)]
 
 
 def _verdict(holds: bool) -> str:
