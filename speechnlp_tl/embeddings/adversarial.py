@@ -29,6 +29,7 @@ from speechnlp_tl.embeddings.normalisation import Normalisation, NormalisationSt
 from speechnlp_tl.embeddings.ranking import LinearMap
 from speechnlp_tl.embeddings.self_learning import mean_cosine
 from speechnlp_tl.errors import InputError
+from speechnlp_tl.evaluation.word_translation import validation_score
 from speechnlp_tl.transfer.adversarial import DANN, AdversarialTerm, DomainConfusion
 
 MAPPED = "mapped"
@@ -94,8 +95,7 @@ def unsupervised_score(mapped_source: Vectors, target: Vectors, neighbourhood: i
     The validation criterion of Conneau et al. 2018, over the words that are given.
     """
     found = induce(mapped_source, target, neighbourhood)
-    pairs = np.stack([np.arange(len(found.forward)), found.forward], axis=1)
-    return mean_cosine(mapped_source, target, pairs)
+    return validation_score(mapped_source, target, found.forward)
 
 
 @dataclass

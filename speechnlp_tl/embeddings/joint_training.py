@@ -25,8 +25,9 @@ from speechnlp_tl.embeddings.matched_sentences import (
     unmarked,
     word_counts,
 )
+from speechnlp_tl.embeddings.normalisation import unit_rows
 from speechnlp_tl.embeddings.training import TrainingSettings, train_model
-from speechnlp_tl.embeddings.vectors import Matrix, WordVectors
+from speechnlp_tl.embeddings.vectors import WordVectors
 from speechnlp_tl.embeddings.word_alignment import Sentences, align_words
 from speechnlp_tl.errors import InputError, Problem
 
@@ -177,12 +178,6 @@ def fold_in_translations(
         language: WordVectors(found.words, unit_rows(moved[language]), found.name, found.counts)
         for language, found in vectors.items()
     }
-
-
-def unit_rows(matrix: Matrix) -> Matrix:
-    """(n, d) rows of length 1; rows of zeros stay zero."""
-    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
-    return np.asarray(matrix / np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
 
 def _shares(links: Any, counts: NDArray[np.int64]) -> Any:

@@ -23,6 +23,7 @@ from speechnlp_tl.embeddings.alignment import Alignment, AlignmentSettings, fit_
 from speechnlp_tl.embeddings.induction import Induction, induce, unsupervised_pairs
 from speechnlp_tl.embeddings.normalisation import Normalisation, NormalisationStep, Vectors, check_pairs, check_vectors
 from speechnlp_tl.errors import InputError
+from speechnlp_tl.evaluation.word_translation import validation_score
 
 Pairs = NDArray[np.int64]
 
@@ -123,11 +124,7 @@ def self_learn(
 
 def mean_cosine(source: Vectors, target: Vectors, pairs: Pairs) -> float:
     """Mean cosine of the pairs' mapped vectors; 0 without pairs."""
-    if not len(pairs):
-        return 0.0
-    x, y = source[pairs[:, 0]].astype(np.float64), target[pairs[:, 1]].astype(np.float64)
-    lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-    return float(np.mean(np.einsum("ij,ij->i", x, y) / np.maximum(lengths, np.finfo(np.float64).tiny)))
+    return validation_score(source[pairs[:, 0]], target, pairs[:, 1]) if len(pairs) else 0.0
 
 
 def _search(

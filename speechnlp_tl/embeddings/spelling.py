@@ -13,7 +13,7 @@ from itertools import chain
 
 import numpy as np
 
-from speechnlp_tl.embeddings.joint_training import unit_rows
+from speechnlp_tl.embeddings.normalisation import unit_rows
 from speechnlp_tl.embeddings.vectors import WordVectors
 from speechnlp_tl.errors import InputError, Problem
 

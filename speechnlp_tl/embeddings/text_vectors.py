@@ -19,8 +19,9 @@ import numpy as np
 
 from speechnlp_tl.atomic import atomic_file
 from speechnlp_tl.embeddings.decimal_numbers import parse_decimals
+from speechnlp_tl.embeddings.normalisation import blocks
 from speechnlp_tl.embeddings.raw_vectors import RawVectors
-from speechnlp_tl.embeddings.vectors import Matrix, WordVectors, blocks
+from speechnlp_tl.embeddings.vectors import Matrix, WordVectors
 from speechnlp_tl.errors import InputError, Problem
 
 _NUMBERS_AT_ONCE = 1 << 15
@@ -195,9 +196,8 @@ def write_text_vectors(vectors: WordVectors, path: Path) -> None:
     row_format = " ".join(["%.9g"] * vectors.dimension)
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write(f"{len(vectors)} {vectors.dimension}\n")
-        for start, block in blocks(vectors.matrix):
-            words = vectors.words[start : start + len(block)]
-            rows = zip(words, block.tolist(), strict=True)
+        for place, block in blocks(vectors.matrix):
+            rows = zip(vectors.words[place], block.tolist(), strict=True)
             file.writelines([f"{word} {row_format % tuple(row)}\n" for word, row in rows])
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from speechnlp_tl.embeddings.normalisation import blocks
 from speechnlp_tl.errors import InputError, Problem
 
 MOST_LISTED = 20
 """Bad words of one kind that are named; the rest is counted."""
-_BLOCK_ROWS = 16384
 
 Matrix = NDArray[np.float32]
 
@@ -105,18 +105,12 @@ class WordVectors:
 def bad_rows(matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(rows with NaN or infinity, rows of zeros only) of a matrix (n, d), read block by block."""
     bad, zero = [], []
-    for start, block in blocks(matrix):
+    for place, block in blocks(matrix):
         finite = np.isfinite(block).all(axis=1)
-        bad.append(start + np.flatnonzero(~finite))
-        zero.append(start + np.flatnonzero(~block.any(axis=1)))
+        bad.append(place.start + np.flatnonzero(~finite))
+        zero.append(place.start + np.flatnonzero(~block.any(axis=1)))
     none = np.zeros(0, dtype=np.int64)
     return np.concatenate([none, *bad]), np.concatenate([none, *zero])
-
-
-def blocks(matrix: Matrix, rows: int = _BLOCK_ROWS) -> Iterator[tuple[int, Matrix]]:
-    """(first row, up to `rows` rows) for all of a matrix, in order; views, not copies."""
-    for start in range(0, len(matrix), rows):
-        yield start, matrix[start : start + rows]
 
 
 def _twice(words: Sequence[str], index: dict[str, int]) -> list[Problem]:

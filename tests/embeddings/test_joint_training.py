@@ -10,9 +10,9 @@ from speechnlp_tl.embeddings.joint_training import (
     random_vectors,
     sentence_id_vectors,
     train_jointly,
-    unit_rows,
 )
 from speechnlp_tl.embeddings.matched_sentences import MatchedSentences, read_matched_sentences
+from speechnlp_tl.embeddings.normalisation import unit_rows
 from speechnlp_tl.embeddings.training import TrainingSettings
 from speechnlp_tl.embeddings.vectors import WordVectors
 from speechnlp_tl.errors import InputError
