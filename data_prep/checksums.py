@@ -12,7 +12,7 @@ import hashlib
 import re
 import sys
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -80,6 +80,15 @@ def digest(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return _digest(file)
+
+
+def digest_of_all(root: Path, files: Iterable[Path]) -> str:
+    """SHA-256 of files together, in their order: of each its name below `root` and what is in it."""
+    together = hashlib.sha256()
+    for file in files:
+        together.update(file.relative_to(root).as_posix().encode() + b"\0")
+        together.update(bytes.fromhex(digest(file)))
+    return together.hexdigest()
 
 
 def _digest(file: IO[bytes]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from settings import RecipeConfig
 
+from data_prep.checksums import digest_of_all
 from speechnlp_tl.atomic import write_text
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.domain_distance import ProxyADistance
@@ -52,11 +53,8 @@ class RunName:
 
 def runs_on(data: Path, folder: Path) -> Path:
     """The folder of the runs on these prepared reviews: other reviews, other runs."""
-    digest = hashlib.sha256()
-    for file in sorted(path for path in data.rglob("*") if path.is_file() and path.suffix in (".npz", ".txt")):
-        digest.update(file.relative_to(data).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return folder / digest.hexdigest()[:12]
+    files = sorted(path for path in data.rglob("*") if path.is_file() and path.suffix in (".npz", ".txt"))
+    return folder / digest_of_all(data, files)[:12]
 
 
 def settings_of(config: RecipeConfig, system: str) -> dict[str, Any]:

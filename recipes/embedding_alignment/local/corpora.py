@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from settings import ends
 
+from data_prep.checksums import digest_of_all
 from speechnlp_tl.embeddings.dictionary import WordDictionary, read_dictionary
 from speechnlp_tl.embeddings.matched_sentences import MatchedSentences, read_matched_sentences
 from speechnlp_tl.errors import InputError, Problem
@@ -84,11 +84,7 @@ def _place(data: Path, pair: str, part: str) -> tuple[Path, bool] | None:
 
 def fingerprint(data: Path, files: Sequence[Path]) -> str:
     """Of the contents of files: other text, other runs."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.relative_to(data).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    return digest_of_all(data, files)[:16]
 
 
 def files_of_pair(data: Path, pair: str) -> list[Path]:
