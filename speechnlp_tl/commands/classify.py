@@ -49,7 +49,8 @@ def classify(
         check_labels(documents, loaded.labels)
     found = classify_documents(loaded, documents)
     if found.unknown:
-        what = f"{found.unknown} of {len(documents)} documents have no n-gram that the model knows"
+        unit = loaded.features.unit
+        what = f"{found.unknown} of {len(documents)} documents have no {unit} that the model knows"
         typer.echo(f"note: {what}; their labels are a guess", err=True)
     if out is not None:
         write_text(out, "".join(found.lines()))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOMAIN_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
-CLASS_MARKERS = ("o", "^", "s", "D", "v")
+CLASS_MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 
 
 @dataclass(frozen=True)
@@ -70,23 +70,28 @@ def clouds(panels: Sequence[Cloud], seed: int = 0, title: str = "") -> Figure:
     Panels are embedded one by one: compare how mixed the colours are, not places.
 
     Raises:
-        InputError: no panels, or one with fewer than 10 rows.
+        InputError: no panels, one with fewer than 10 rows, or more domains or classes than can be told apart.
     """
     from matplotlib.figure import Figure
     from sklearn.manifold import TSNE
 
+    for panel in panels:
+        domains, classes = len(set(panel.domain)), len(set(panel.labels or [""]))
+        if domains > len(DOMAIN_COLORS) or classes > len(CLASS_MARKERS):
+            most = f"{len(DOMAIN_COLORS)} colours and {len(CLASS_MARKERS)} markers"
+            raise InputError(f"{panel.name}: {domains} domains and {classes} classes, there are {most}")
     if not panels or min(len(panel.rows) for panel in panels) < 10:
         raise InputError(f"t-SNE needs panels of 10 rows or more, not {[len(panel.rows) for panel in panels]}")
     figure = Figure(figsize=(4.4 * len(panels), 4.6), layout="constrained")
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    domains = sorted({name for panel in panels for name in panel.domain})
+    names = sorted({name for panel in panels for name in panel.domain})
     for axes, panel in zip(grid, panels, strict=True):
         perplexity = min(30.0, (len(panel.rows) - 1) / 3)
         places = TSNE(random_state=seed, perplexity=perplexity, init="pca").fit_transform(np.asarray(panel.rows))
-        _scatter(axes, places, panel, domains)
+        _scatter(axes, places, panel, names)
     # outside the panels: points fill these
-    handles, names = grid[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=9, markerscale=2.5)
+    handles, told = grid[0].get_legend_handles_labels()
+    figure.legend(handles, told, loc="outside lower center", ncols=4, frameon=False, fontsize=9, markerscale=2.5)
     figure.suptitle(title, fontsize=11)
     return figure
 

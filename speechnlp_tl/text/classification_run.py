@@ -21,6 +21,7 @@ from speechnlp_tl.text.document_file import Document, FieldNames, listed, parse_
 from speechnlp_tl.text.document_model import DocumentModel
 from speechnlp_tl.text.experiment_data import domain_of
 from speechnlp_tl.text.ngrams import NgramFeatures
+from speechnlp_tl.text.word_vector_features import WordVectorFeatures
 
 Format = Literal["auto", "jsonl", "text"]
 JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
@@ -38,7 +39,7 @@ class Classified:
     """(n, labels)."""
     labels: tuple[str, ...]
     unknown: int = 0
-    """Documents without one n-gram that the model knows, which are all alike to it."""
+    """Documents without one n-gram or word that the model knows, which are all alike to it."""
 
     @property
     def predicted(self) -> list[str]:
@@ -95,13 +96,16 @@ def read_input(path: Path, form: Format = "auto", fields: FieldNames | None = No
 def classify_documents(model: DocumentModel, documents: list[Document]) -> Classified:
     """The probabilities of every document, on a GPU where there is one; shows progress on a terminal."""
     model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    texts = [document.text for document in documents]
+    texts, domains = [document.text for document in documents], [domain_of(document) for document in documents]
     begins = shown(range(0, len(texts), AT_ONCE), "classifying", True)
     parts, unknown = [], 0
     for begin in begins:
-        rows = model.rows(texts[begin : begin + AT_ONCE])
+        part = slice(begin, begin + AT_ONCE)
+        rows = model.rows(texts[part], domains[part])
         if isinstance(model.features, NgramFeatures):
             unknown += int((np.diff(rows.indptr) == 0).sum())
+        elif isinstance(model.features, WordVectorFeatures):
+            unknown += int((~rows.any(axis=1)).sum())
         parts.append(predict(model.classifier, rows))
     return Classified(documents, np.concatenate(parts), model.labels, unknown)
 

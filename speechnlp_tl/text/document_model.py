@@ -1,6 +1,7 @@
 """A text classifier and all that it needs to take raw text, and its folder.
 
-config.yaml  model.safetensors  labels.txt  README.md, and vocabulary.txt (n-grams) or encoder/ (a transformer)
+config.yaml  model.safetensors  labels.txt  README.md, and what makes features of texts: vocabulary.txt (n-grams),
+encoder/ (a transformer) or words/ (word vectors of several languages)
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from speechnlp_tl.text.classifier import ClassifierConfig, DocumentClassifier, p
 from speechnlp_tl.text.features import Rows
 from speechnlp_tl.text.ngrams import NgramConfig, NgramFeatures
 from speechnlp_tl.text.transformer_encoder import TransformerClassifier, TransformerConfig, TransformerEncoder
+from speechnlp_tl.text.word_vector_features import FOLDER as WORDS
+from speechnlp_tl.text.word_vector_features import WordVectorConfig, WordVectorFeatures
 from speechnlp_tl.transfer.normalization import use_autodial
 from speechnlp_tl.transfer.tensor_files import read_tensors, write_tensors
 
@@ -31,7 +34,7 @@ COPY_AGAIN = "copy the model folder again, whole"
 OWN_ENCODER = "encoder."
 """Tensors of a fine-tuned transformer; they are in its own folder."""
 
-Features = NgramFeatures | TransformerEncoder
+Features = NgramFeatures | TransformerEncoder | WordVectorFeatures
 
 
 def _ngrams_unless_said(given: object) -> object:
@@ -39,7 +42,9 @@ def _ngrams_unless_said(given: object) -> object:
 
 
 FeatureConfig = Annotated[
-    NgramConfig | TransformerConfig, Field(discriminator="kind"), BeforeValidator(_ngrams_unless_said)
+    NgramConfig | TransformerConfig | WordVectorConfig,
+    Field(discriminator="kind"),
+    BeforeValidator(_ngrams_unless_said),
 ]
 
 
@@ -64,11 +69,28 @@ class DocumentModel:
     labels: tuple[str, ...]
     """Names, in the order of the classifier's outputs."""
 
-    def rows(self, texts: Sequence[str], show: bool = False) -> Rows:
-        """The texts as the classifier takes them: n-gram counts, tokens for a transformer that is part of it, or the
-        (n, width) that a frozen one gives. `show` is for the progress of the latter."""
+    def rows(self, texts: Sequence[str], domains: Sequence[str] | None = None, show: bool = False) -> Rows:
+        """The texts as the classifier takes them.
+
+        Args:
+            texts: n of them.
+            domains: of each; word vectors take them for languages, other features do not look at them.
+            show: progress of a frozen transformer.
+
+        Returns:
+            N-gram counts, tokens for a transformer that is part of the classifier, or (n, width) of a frozen one and of
+            word vectors.
+
+        Raises:
+            InputError: word vectors without domains, or languages that have none.
+        """
         if isinstance(self.features, NgramFeatures):
             return self.features.rows(texts)
+        if isinstance(self.features, WordVectorFeatures):
+            if domains is None:
+                remedy = f"say which of {', '.join(self.features.languages)} each is in"
+                raise InputError(Problem("the texts have no languages", remedy=remedy))
+            return self.features.rows(texts, domains)
         if isinstance(self.classifier, TransformerClassifier):
             return self.features.tokens(texts)
         return self.features.encode(texts, show)
@@ -80,9 +102,9 @@ class DocumentModel:
             self.features.to(device)
         return self
 
-    def predict(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(n, labels) probabilities."""
-        return predict(self.classifier, self.rows(texts))
+    def predict(self, texts: Sequence[str], domains: Sequence[str] | None = None) -> NDArray[np.float32]:
+        """(n, labels) probabilities; arguments and errors as of `rows`."""
+        return predict(self.classifier, self.rows(texts, domains))
 
     def save(self, directory: Path, about: str = "") -> None:
         """Write a model directory, whole or not at all. `about` goes into the model card.
@@ -92,7 +114,7 @@ class DocumentModel:
         """
         with atomic_directory(directory) as folder:
             config = self.config
-            if isinstance(self.features, NgramFeatures):
+            if not isinstance(self.features, TransformerEncoder):
                 config = config.model_copy(update={"vocabulary_sha256": self.features.sha256})
             self.features.save(folder)
             tensors = module_tensors(self.classifier)
@@ -105,6 +127,9 @@ class DocumentModel:
         count = sum(parameter.numel() for parameter in self.classifier.parameters())
         if isinstance(self.features, NgramFeatures):
             what = f"{self.features.width} n-grams of up to {self.features.config.longest} words"
+        elif isinstance(self.features, WordVectorFeatures):
+            counts = ", ".join(f"{len(words)} of {name}" for name, words in self.features.words.items())
+            what = f"word vectors in one space of {self.features.width} dimensions, in `words/` ({counts})"
         else:
             assert isinstance(self.config.features, TransformerConfig)
             kind = "fine-tuned" if self.config.features.fine_tune else "frozen"
@@ -149,19 +174,27 @@ def load_classifier(directory: str | Path) -> DocumentModel:
         )
     config = load_config(folder / CONFIG, DocumentModelConfig)
     labels = _labels(folder / LABELS)
-    if isinstance(config.features, NgramConfig):
-        features: Features = NgramFeatures.load(folder, config.features)
-        if config.vocabulary_sha256 != features.sha256:
-            what = "is not the vocabulary that the model was trained with"
-            raise InputError(Problem(what, folder / "vocabulary.txt", remedy=COPY_AGAIN))
-    else:
-        features = TransformerEncoder.load(folder, config.features)
+    features = _load_features(folder, config)
     classifier = make_classifier(features, config, len(labels))
     tensors = read_tensors(folder / WEIGHTS)
     encoder = {n: t for n, t in module_tensors(classifier).items() if n.startswith(OWN_ENCODER)}
     load_module(classifier, tensors | encoder, folder / WEIGHTS)
     classifier.eval()
     return DocumentModel(config, features, classifier, labels)
+
+
+def _load_features(folder: Path, config: DocumentModelConfig) -> Features:
+    if isinstance(config.features, TransformerConfig):
+        return TransformerEncoder.load(folder, config.features)
+    if isinstance(config.features, WordVectorConfig):
+        features: NgramFeatures | WordVectorFeatures = WordVectorFeatures.load(folder, config.features)
+        what, place = "are not the words", folder / WORDS
+    else:
+        features = NgramFeatures.load(folder, config.features)
+        what, place = "is not the vocabulary", folder / "vocabulary.txt"
+    if config.vocabulary_sha256 != features.sha256:
+        raise InputError(Problem(f"{what} that the model was trained with", place, remedy=COPY_AGAIN))
+    return features
 
 
 def _labels(path: Path) -> tuple[str, ...]:

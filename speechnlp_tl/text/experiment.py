@@ -31,7 +31,8 @@ from speechnlp_tl.text.document_model import (
 )
 from speechnlp_tl.text.experiment_data import Selection, TextCorpus, TextDataConfig, data_digest, domain_of, read_corpus
 from speechnlp_tl.text.ngrams import NgramConfig, NgramFeatures
-from speechnlp_tl.text.transformer_encoder import TransformerEncoder, folder_digest
+from speechnlp_tl.text.transformer_encoder import TransformerConfig, TransformerEncoder, folder_digest
+from speechnlp_tl.text.word_vector_features import WordVectorConfig, WordVectorFeatures, vectors_digest
 from speechnlp_tl.transfer.domain_methods import (
     NEED_BATCH_NORM,
     NEED_INPUTS,
@@ -96,9 +97,9 @@ class TextExperiment(StrictModel):
             if name in NEED_BATCH_NORM and self.classifier.norm != "batch"
         ]
         problems += [
-            f"{name} restores n-gram counts: a transformer has none"
+            f"{name} restores the features of documents: a transformer has none"
             for name in names
-            if name in NEED_INPUTS and not isinstance(self.features, NgramConfig)
+            if name in NEED_INPUTS and isinstance(self.features, TransformerConfig)
         ]
         problems += self._metric_problems()
         if problems:
@@ -175,7 +176,7 @@ def train(
     )
     classifier = make_classifier(features, parts, len(corpus.labels), config.train.seed)
     model = DocumentModel(parts, features, classifier, corpus.labels).to(processes.device)
-    width = features.width if isinstance(features, NgramFeatures) else None
+    width = None if isinstance(features, TransformerEncoder) else features.width
     layers, classes = classifier.hidden_layers, len(corpus.labels)
     terms = domain_terms(config.method, layers, config.train.seed, target=TARGET, inputs=width, classes=classes)
     show = not quiet and processes.main
@@ -211,11 +212,15 @@ def with_target_statistics(classifier: DocumentClassifier, target: Documents) ->
 
 
 def _digest(config: TextExperiment) -> str:
-    """SHA-256 of the documents and of a transformer's folder; a model of the hub is what its revision says."""
-    data = data_digest(config.data)
-    if isinstance(config.features, NgramConfig) or not Path(config.features.model).is_dir():
+    """SHA-256 of the documents and of what the features are read from; a model of the hub is what its revision says."""
+    data, features = data_digest(config.data), config.features
+    if isinstance(features, WordVectorConfig):
+        read = vectors_digest(features)
+    elif isinstance(features, TransformerConfig) and Path(features.model).is_dir():
+        read = folder_digest(Path(features.model))
+    else:
         return data
-    return hashlib.sha256(f"{data} {folder_digest(Path(config.features.model))}".encode()).hexdigest()
+    return hashlib.sha256(f"{data} {read}".encode()).hexdigest()
 
 
 def _features(config: TextExperiment, corpus: TextCorpus) -> Features:
@@ -223,13 +228,15 @@ def _features(config: TextExperiment, corpus: TextCorpus) -> Features:
         return NgramFeatures.fit(
             [document.text for document in [*corpus.labelled, *corpus.unlabelled]], config.features
         )
+    if isinstance(config.features, WordVectorConfig):
+        return WordVectorFeatures.read(config.features)
     return TransformerEncoder.pretrained(config.features)
 
 
 def _documents(
     model: DocumentModel, documents: Sequence[Document], domain: int, name: str, show: bool = False
 ) -> Documents:
-    rows = model.rows([document.text for document in documents], show)
+    rows = model.rows([document.text for document in documents], [domain_of(document) for document in documents], show)
     labels = None
     if all(document.label is not None for document in documents):
         labels = np.array([model.labels.index(document.label or "") for document in documents], dtype=np.int64)

@@ -47,6 +47,9 @@ class NgramFeatures:
         InputError: no n-grams, or one that stands twice.
     """
 
+    unit = "n-gram"
+    """What documents are made of, for messages."""
+
     def __init__(self, config: NgramConfig, vocabulary: Sequence[str]) -> None:
         if not vocabulary or len(set(vocabulary)) < len(vocabulary):
             raise InputError(

@@ -56,6 +56,9 @@ class TransformerEncoder(nn.Module):
         InputError: a decoder or encoder-decoder, no padding token, or more tokens than the model has positions for.
     """
 
+    unit = "token"
+    """What documents are made of, for messages."""
+
     def __init__(self, model: Any, tokenizer: Any, max_tokens: int) -> None:
         super().__init__()
         self.model, self.tokenizer, self.max_tokens = model, tokenizer, max_tokens
