@@ -27,7 +27,7 @@ from speechnlp_tl.errors import InputError, Problem
 
 _MOST_LISTED = 20
 Verses = dict[str, str]
-"""Verse -> its words, parted by blanks."""
+"""Verse -> its text, or its words parted by blanks."""
 
 
 def prepare(corpora: Mapping[str, Path], out: Path, all_editions: bool = False) -> dict[str, Path]:
@@ -47,7 +47,10 @@ def prepare(corpora: Mapping[str, Path], out: Path, all_editions: bool = False) 
     """
     problems: list[Problem] = []
     verses = {
-        language: [_read(corpora[name], name, language, problems) for name in names[: None if all_editions else 1]]
+        language: [
+            _in_words(read_edition(corpora[name], name, problems), language)
+            for name in names[: None if all_editions else 1]
+        ]
         for language, names in EDITIONS.items()
     }
     if problems:
@@ -72,8 +75,18 @@ def prepare(corpora: Mapping[str, Path], out: Path, all_editions: bool = False) 
     return {name: Path(out) / (name if "-" in name else f"{name}.txt") for name in summary}
 
 
-def _read(corpus: Path, edition: str, language: str, problems: list[Problem]) -> Verses:
-    """The verses of one edition; what is wrong is added to `problems`."""
+def editions(corpus_dir: Path | None = None) -> dict[str, Path]:
+    """Edition -> the folder that holds it, found, or downloaded, as `fetch` does.
+
+    Raises:
+        InputError: they are not to be had.
+    """
+    main_part, spanish = (fetch(CORPORA[name], corpus_dir) for name in ("bible", "bible-es"))
+    return {name: spanish if name == SPANISH else main_part for names in EDITIONS.values() for name in names}
+
+
+def read_edition(corpus: Path, edition: str, problems: list[Problem]) -> Verses:
+    """The text of the verses of one edition; what is wrong is added to `problems`."""
     name = f"{edition}.tsv"
     if find_listed(corpus, name) is None:
         problems.append(Problem("file is missing", file=corpus / name))
@@ -89,6 +102,10 @@ def _read(corpus: Path, edition: str, language: str, problems: list[Problem]) ->
     except (OSError, UnicodeDecodeError) as error:
         found.append(Problem(f"cannot be read: {error}", file=corpus / name))
     problems += found[:_MOST_LISTED]
+    return verses
+
+
+def _in_words(verses: Verses, language: str) -> Verses:
     return dict(zip(verses, word_lines(verses.values(), language), strict=True))
 
 
@@ -98,13 +115,7 @@ def main() -> None:
     parser.add_argument("--all-editions", action="store_true", help="every edition, not only the first of a language")
     arguments = parser.parse_args()
 
-    def work() -> dict[str, Path]:
-        main_part, spanish = (fetch(CORPORA[name], arguments.corpus_dir) for name in ("bible", "bible-es"))
-        names = [name for names in EDITIONS.values() for name in names]
-        places = {name: spanish if name == SPANISH else main_part for name in names}
-        return prepare(places, arguments.out, arguments.all_editions)
-
-    run(work)
+    run(lambda: prepare(editions(arguments.corpus_dir), arguments.out, arguments.all_editions))
 
 
 if __name__ == "__main__":

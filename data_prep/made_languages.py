@@ -3,16 +3,18 @@
     python -m data_prep.made_languages --out data/made_languages
 
 The layout is that of the real corpora: `text/made/<language>.txt` (sentences of one language, no two languages say the
-same), `text/made/<first>-<second>/` (matched sentences), and below `dictionaries/made` the training and test dictionary
-of every pair of languages. Things belong to topics, and a few are said much more often than the others; each language
+same), `text/made/<first>-<second>/` (matched sentences), below `dictionaries/made` the training and test dictionary of
+every pair of languages, and `documents/<language>.jsonl`, verses of made books in the form of `bible_genres`, the same
+in every language, of which each book's genre has topics of its own. Things belong to topics, and a few are said much more often than the others; each language
 has an order of its own for subject, verb and object. Names and numbers are the same in all of them. The same arguments
 give the same bytes. Numbers measured on made text say that a program works, not how well.
 """
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
 
@@ -35,6 +37,8 @@ SYLLABLES = (("pbtdk", "aeiou", "n"), ("mslrv", "aou", "rs"), ("gzfhj", "eiuy", 
 """First and second letters, and last letters of a word, of each language."""
 NAMES = 60
 """Concepts that every language calls the same."""
+GENRES, BOOKS, VERSES = 4, 5, 30
+"""Genres of made books, books of each genre, and verses of each book."""
 
 
 def concepts() -> list[tuple[int, str, int]]:
@@ -61,9 +65,9 @@ def lexicon(language: int, seed: int = 0) -> dict[tuple[int, str, int], str]:
     return words
 
 
-def say(generator: random.Random) -> list[tuple[int, str, int]]:
-    """One sentence, as concepts in no language's order."""
-    topic = generator.randrange(TOPICS)
+def say(generator: random.Random, topics: Sequence[int] = range(TOPICS)) -> list[tuple[int, str, int]]:
+    """One sentence about one of the topics, as concepts in no language's order."""
+    topic = topics[generator.randrange(len(topics))]
     sentence = []
     for kind, count in KINDS.items():
         for _ in range(2 if kind == "object" else 1):
@@ -121,7 +125,24 @@ def prepare(out: Path, sentences: int = 6000, matched: int = 3000, seed: int = 0
             for part, lines in parts.items():
                 _write(dictionaries / f"{pair}.{part}.tsv", lines)
             summary[pair] = {"sentences": matched, **{part: len(lines) for part, lines in parts.items()}}
+        _write_documents(folder / "documents", words, seed)
     return {name: Path(out) / "text" / "made" / (name if "-" in name else f"{name}.txt") for name in summary}
+
+
+def _write_documents(folder: Path, words: Mapping[str, dict[tuple[int, str, int], str]], seed: int) -> None:
+    """Books of every genre, verse by verse the same in all languages."""
+    folder.mkdir()
+    generator = random.Random(f"{seed} documents")
+    rows: dict[str, list[str]] = {name: [] for name in words}
+    for genre, book in product(range(GENRES), range(BOOKS)):
+        for verse in range(VERSES):
+            said = say(generator, range(genre, TOPICS, GENRES))
+            place = {"label": f"genre{genre}", "book": f"Book{genre}{book}", "verse": f"Book{genre}{book}.1.{verse + 1}"}
+            for number, name in enumerate(words):
+                row = {"text": in_words(said, number, words[name]), "domain": name} | place
+                rows[name].append(json.dumps(row))
+    for name, lines in rows.items():
+        _write(folder / f"{name}.jsonl", lines)
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:

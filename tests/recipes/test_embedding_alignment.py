@@ -40,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data"
 
 
-@pytest.mark.parametrize("name", ["synthetic", "quick", "full"])
+@pytest.mark.parametrize("name", ["synthetic", "quick", "real", "full"])
 def test_configurations_are_valid_and_name_their_fallbacks(local, name: str) -> None:
     config = load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig)
     assert [each.fallback for each in config.systems.values() if each.link == "none"] == [
@@ -123,17 +123,6 @@ def test_rates_are_means_over_seeds_and_intervals_hold_them(local) -> None:
     assert values["mrr"].mean() == pytest.approx((1 + 1 / 3 + 1 / 7 + 1 + 1 / 2 + 1 / 6) / 8)
     low, high = local.score.interval(np.tile(found > 0, (1, 100)).astype(float))
     assert low < 75 < high
-
-
-def test_words_that_stand_for_each_other_most_often_are_a_dictionary(local) -> None:
-    from speechnlp_tl.embeddings.matched_sentences import MatchedSentences
-
-    generator = np.random.default_rng(0)
-    sentences = [generator.integers(0, 15, 5).tolist() for _ in range(200)]
-    sides = {name: [[f"{name}{n}" for n in each] for each in sentences] for name in ("a", "b")}
-    found = local.derived.translations(MatchedSentences(sides))
-    assert len(found) == 15
-    assert all(one[1:] == other[1:] for one, other in found)
 
 
 def test_tables_show_both_retrievals_refusals_and_the_fallback(local) -> None:

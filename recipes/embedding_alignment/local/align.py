@@ -12,11 +12,11 @@ import numpy as np
 from arguments import read_arguments
 from corpora import has_dictionary, train_and_test
 from numpy.typing import NDArray
-from runs import Runs, in_parallel, write_record
+from runs import Runs
 from settings import HELD_OUT_FROM, SystemConfig, ends
-from train import record_of
 
 from data_prep.command import run
+from recipes.run_records import in_parallel, record_of, write_record
 from speechnlp_tl.embeddings.dictionary import WordDictionary, identical_numerals, identical_strings
 from speechnlp_tl.embeddings.hub import align_jointly, align_pairwise
 from speechnlp_tl.embeddings.methods import fit_method, method_settings
@@ -38,7 +38,7 @@ def _work() -> None:
         for pair in config.pairs
         for system in config.systems
         for budget in config.budgets_of(system)
-        for seed in range(config.seeds)
+        for seed in config.seeds_of(pair)
     ]
     work = [item for item in work if not record_of(runs.alignment(*item[1:])).is_file()]
     in_parallel(_align, work, arguments.jobs)

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from corpora import dictionary
 from numpy.typing import NDArray
-from runs import Runs, read_record
+from runs import Runs
 from settings import RecipeConfig, ends
-from train import record_of
 from translate import DEPTH, Translated, all_runs, languages, refused
 
 from data_prep.command import run
+from recipes.run_records import read_record, record_of
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.evaluation.results import Record, environment, write_results
 from speechnlp_tl.evaluation.word_translation import AT, by_source, ranks

@@ -81,6 +81,7 @@ class RecipeConfig(StrictModel):
 
     pairs: list[str] = Field(min_length=1, description="source-target, such as en-fr")
     seeds: PositiveInt = Field(5, description="trainings of the vectors, and of methods in which there is chance")
+    more_seeds: dict[str, PositiveInt] = Field(default_factory=dict, description="of single pairs, where it is another")
     budgets: list[PositiveInt] = Field([5000, 500, 25], description="source words of the training dictionary")
     all_editions: bool = Field(False, description="every edition of the Bible, not only one of a language")
     trainings: list[TrainingSettings] = Field(
@@ -101,6 +102,16 @@ class RecipeConfig(StrictModel):
         named = [name for pair in self.pairs for name in ends(pair)]
         return list(dict.fromkeys([*named, *(self.hub.languages if self.hub else [])]))
 
+    def seeds_of(self, pair: str) -> range:
+        """The seeds of a pair's runs."""
+        return range(self.more_seeds.get(pair, self.seeds))
+
+    def seeds_of_language(self, language: str) -> range:
+        """Those of all pairs that the language is in; of the hub where it is in that only."""
+        counts = [len(self.seeds_of(pair)) for pair in self.pairs if language in ends(pair)]
+        counts += [self.seeds] if self.hub and language in self.hub.languages else []
+        return range(max(counts))
+
     def budgets_of(self, system: str) -> list[int]:
         """Dictionary words of a system's runs; 0 where it uses none."""
         own = self.systems[system]
@@ -119,8 +130,10 @@ class RecipeConfig(StrictModel):
             each.fallback for each in self.systems.values() if each.fallback and each.fallback not in self.systems
         ]
         twice = sorted(set(self.systems) & set(self.joint))
-        if unknown or twice:
-            raise ValueError(f"unknown fallbacks: {unknown}; systems named twice: {twice}")
+        strange = sorted(set(self.more_seeds) - set(self.pairs))
+        if unknown or twice or strange:
+            what = f"unknown fallbacks: {unknown}; systems named twice: {twice}; more seeds of no pair: {strange}"
+            raise ValueError(what)
         for name, system in self.systems.items():
             try:
                 method_settings(system.method, 0, **system.settings)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from arguments import read_arguments
 from corpora import matched_sentences, text_files
-from runs import Runs, in_parallel, write_record
+from runs import Runs
 from settings import JointConfig
 
 from data_prep.command import run
+from recipes.run_records import in_parallel, record_of, write_record
 from speechnlp_tl.atomic import atomic_directory
 from speechnlp_tl.embeddings import joint_training
 from speechnlp_tl.embeddings.normalisation import concatenated
@@ -28,9 +29,12 @@ def _work() -> None:
     runs = arguments.runs
     config = runs.config
     work: list[Any] = []
-    for seed in range(config.seeds):
-        work += [(runs, "", language, seed) for language in config.languages]
-        work += [(runs, name, pair, seed) for name in config.joint for pair in config.joint_pairs(name)]
+    # pair by pair, so that those that come first are there first
+    for language in config.languages:
+        work += [(runs, "", language, seed) for seed in config.seeds_of_language(language)]
+    for pair in config.pairs:
+        named = [name for name in config.joint if pair in config.joint_pairs(name)]
+        work += [(runs, name, pair, seed) for name in named for seed in config.seeds_of(pair)]
     work = [each for each in work if not record_of(place(*each)).is_file()]
     in_parallel(_train, work, arguments.jobs)
 
@@ -38,11 +42,6 @@ def _work() -> None:
 def place(runs: Runs, system: str, name: str, seed: int) -> Path:
     """Of the vectors of a language (no system) or of a pair."""
     return runs.joint(system, name, seed) if system else runs.vectors(name, seed)
-
-
-def record_of(folder: Path) -> Path:
-    """What a run cost; written last, so that a run without it is not done."""
-    return folder.with_name(f"{folder.name}.json")
 
 
 def _train(item: tuple[Runs, str, str, int]) -> str:

@@ -12,11 +12,11 @@ from align import HUBS, read_language
 from arguments import read_arguments
 from corpora import dictionary, has_dictionary
 from numpy.typing import NDArray
-from runs import Runs, in_parallel, read_record, write_record
+from runs import Runs
 from settings import ends
-from train import record_of
 
 from data_prep.command import run
+from recipes.run_records import in_parallel, read_record, record_of, write_record
 from speechnlp_tl.embeddings.retrieval import neighbours
 from speechnlp_tl.embeddings.space import Space
 from speechnlp_tl.embeddings.vector_files import read_vectors
@@ -49,12 +49,12 @@ def all_runs(runs: Runs) -> Iterator[Translated]:
     for pair in config.pairs:
         for name, system in config.systems.items():
             for budget in config.budgets_of(name):
-                for seed in range(config.seeds):
+                for seed in config.seeds_of(pair):
                     folder = runs.alignment(name, pair, budget, seed)
                     yield Translated(name, pair, budget, seed, folder, "alignment", tuple(system.retrieval))
         for name in config.joint:
             if pair in config.joint_pairs(name):
-                for seed in range(config.seeds):
+                for seed in config.seeds_of(pair):
                     folder = runs.joint(name, pair, seed)
                     yield Translated(name, pair, "sentences", seed, folder, "joint", ("csls", "nn"))
     for kind in HUBS if config.hub else ():
