@@ -4,10 +4,11 @@
 
 The layout is that of the real corpora: `text/made/<language>.txt` (sentences of one language, no two languages say the
 same), `text/made/<first>-<second>/` (matched sentences), below `dictionaries/made` the training and test dictionary of
-every pair of languages, and `documents/<language>.jsonl`, verses of made books in the form of `bible_genres`, the same
-in every language, of which each book's genre has topics of its own. Things belong to topics, and a few are said much more often than the others; each language
-has an order of its own for subject, verb and object. Names and numbers are the same in all of them. The same arguments
-give the same bytes. Numbers measured on made text say that a program works, not how well.
+every pair of languages, and `documents/<language>.jsonl` as `bible_genres` writes them, the same verses in every
+language, of made books whose genres have topics of their own. Things belong to topics, and a few are said much more
+often than the others; each language has an order of its own for subject, verb and object. Names and numbers are the
+same in all of them. The same arguments give the same bytes. Numbers measured on made text say that a program works, not
+how well.
 """
 
 from __future__ import annotations
@@ -137,7 +138,8 @@ def _write_documents(folder: Path, words: Mapping[str, dict[tuple[int, str, int]
     for genre, book in product(range(GENRES), range(BOOKS)):
         for verse in range(VERSES):
             said = say(generator, range(genre, TOPICS, GENRES))
-            place = {"label": f"genre{genre}", "book": f"Book{genre}{book}", "verse": f"Book{genre}{book}.1.{verse + 1}"}
+            name_of_book = f"Book{genre}{book}"
+            place = {"label": f"genre{genre}", "book": name_of_book, "verse": f"{name_of_book}.1.{verse + 1}"}
             for number, name in enumerate(words):
                 row = {"text": in_words(said, number, words[name]), "domain": name} | place
                 rows[name].append(json.dumps(row))

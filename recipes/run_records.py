@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from speechnlp_tl.atomic import write_text
@@ -64,6 +66,18 @@ def in_parallel(work: Callable[[Any], str], items: Sequence[Any], jobs: int) -> 
         for done, item in enumerate(items, start=1):
             print(f"{work(item)} ({done} of {len(items)})", flush=True)
         return
-    with ProcessPoolExecutor(min(jobs, len(items)), mp_context=get_context("spawn")) as pool:
+    workers = {"mp_context": get_context("spawn"), "initializer": _end_with, "initargs": (os.getpid(),)}
+    with ProcessPoolExecutor(min(jobs, len(items)), **workers) as pool:  # type: ignore[arg-type]
         for done, line in enumerate(pool.map(work, items), start=1):
             print(f"{line} ({done} of {len(items)})", flush=True)
+
+
+def _end_with(parent: int) -> None:
+    """Let this process end when its parent does, however that was ended: nobody waits for what it computes."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()

@@ -229,7 +229,11 @@ def _features(config: TextExperiment, corpus: TextCorpus) -> Features:
             [document.text for document in [*corpus.labelled, *corpus.unlabelled]], config.features
         )
     if isinstance(config.features, WordVectorConfig):
-        return WordVectorFeatures.read(config.features)
+        features = WordVectorFeatures.read(config.features)
+        # the target's, too, which without a method are not looked at before the model is used
+        if problems := features.unknown_languages([*map(domain_of, [*corpus.labelled, *corpus.unlabelled])]):
+            raise InputError(problems)
+        return features
     return TransformerEncoder.pretrained(config.features)
 
 

@@ -8,6 +8,7 @@ the words and their mapped, weighted vectors: neither the original vectors nor t
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -137,13 +138,8 @@ class WordVectorFeatures:
         Raises:
             InputError: languages without vectors; lists each with the number of its documents.
         """
-        unknown = sorted({name for name in languages if name not in self.words})
-        if unknown:
-            remedy = f"there are vectors of {', '.join(self.words)}: the domain of a document names its language"
-            counts = {name: sum(name == other for other in languages) for name in unknown}
-            raise InputError(
-                [Problem(f"{count} documents are of '{name}'", remedy=remedy) for name, count in counts.items()]
-            )
+        if problems := self.unknown_languages(languages):
+            raise InputError(problems)
         found = np.zeros((len(texts), self.width), np.float32)
         for language in dict.fromkeys(languages):
             mine = [number for number, name in enumerate(languages) if name == language]
@@ -151,6 +147,18 @@ class WordVectorFeatures:
             found[mine] = bags @ self.words[language].matrix
         scale_to_unit(found)
         return found * np.float32(self.width**0.5)
+
+    def unknown_languages(self, languages: Sequence[str]) -> list[Problem]:
+        """One problem for each language of documents that has no vectors."""
+        there = ", ".join(self.words)
+        remedy = (
+            f"there are vectors of {there}: the domain of a document, or else the name of its file, is its language"
+        )
+        counts = Counter(name for name in languages if name not in self.words)
+        return [
+            Problem(f"{count} documents are of '{name}', which has no vectors", remedy=remedy)
+            for name, count in sorted(counts.items())
+        ]
 
     def save(self, folder: Path) -> None:
         """Write the words of each language into a model directory."""

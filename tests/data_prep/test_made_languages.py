@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from data_prep.made_languages import LANGUAGES, NAMES, concepts, lexicon, prepare
+from data_prep.made_languages import BOOKS, GENRES, LANGUAGES, NAMES, VERSES, concepts, lexicon, prepare
 from speechnlp_tl.embeddings.dictionary import read_dictionary
 from speechnlp_tl.errors import InputError
 
@@ -39,6 +40,24 @@ def test_matched_sentences_say_the_same_and_dictionaries_translate_them(tmp_path
     for one, other in zip(*sides, strict=True):
         # names and numbers are in no dictionary: they stand for themselves
         assert sorted(translation.get(word, word) for word in one.split()) == sorted(other.split())
+
+
+def test_documents_are_the_same_verse_by_verse_and_each_genre_has_topics_of_its_own(tmp_path: Path) -> None:
+    prepare(tmp_path / "out", 100, 100)
+    rows = {
+        name: [json.loads(line) for line in (tmp_path / "out" / "documents" / f"{name}.jsonl").read_text().splitlines()]
+        for name in LANGUAGES
+    }
+    assert len(rows["xa"]) == GENRES * BOOKS * VERSES
+    back = {name: {word: each for each, word in lexicon(number).items()} for number, name in enumerate(LANGUAGES)}
+    for one, other in zip(rows["xa"], rows["xc"], strict=True):
+        assert (one["verse"], one["label"], one["book"]) == (other["verse"], other["label"], other["book"])
+        said = [sorted(back[row["domain"]][word] for word in row["text"].split()) for row in (one, other)]
+        assert said[0] == said[1]
+    for genre in range(GENRES):
+        mine = [word for row in rows["xb"] if row["label"] == f"genre{genre}" for word in row["text"].split()]
+        topics = [topic for topic, _, _ in map(back["xb"].__getitem__, mine) if topic >= 0]
+        assert sum(topic % GENRES == genre for topic in topics) > 0.8 * len(topics)
 
 
 def test_too_few_sentences_are_refused(tmp_path: Path) -> None:

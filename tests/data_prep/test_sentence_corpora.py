@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import bible, multi30k, tatoeba, word_dictionaries
+from data_prep import bible, bible_genres, multi30k, tatoeba, word_dictionaries
 from data_prep.bible_upstream import BOOKS, EDITIONS, extract_editions
 from data_prep.checksums import check_files
 from data_prep.fetch import CORPORA, Corpus, fetch
@@ -51,6 +51,23 @@ def test_verses_are_matched_by_their_names_and_not_by_their_places(bibles: dict[
     assert lines(every["en-fr"] / "fr.txt") == ["l' un", "fr lsg two", "fr martin 1744 two", "l' un", "fr darby-fr two"]
     assert lines(every["en-es"] / "es.txt") == ["l'un", "es rv 1909 two"] * 3
     assert len(lines(every["fr"])) == len(lines(tmp_path / "every" / "fr.verses.txt")) == 5
+
+
+def test_verses_are_documents_with_the_genre_of_their_book(bibles: dict[str, Path], tmp_path: Path) -> None:
+    folder = next(iter(bibles.values()))
+    rows = ["Gen.1.1\tUn.", "Acts.1.1\tnot taken", "Rev.1.1\tnot taken", "Ruth.1.1\t ", "Jude.1.2\tL''an"]
+    (folder / "fr_lsg.tsv.xz").write_bytes(lzma.compress("\n".join([*rows, ""]).encode()))
+    files = bible_genres.prepare(bibles, tmp_path / "out")
+    assert list(files) == list(EDITIONS)
+    first = {"text": "Un.", "label": "law", "domain": "fr", "book": "Gen", "verse": "Gen.1.1"}
+    last = {"text": "L''an", "label": "epistle", "domain": "fr", "book": "Jude", "verse": "Jude.1.2"}
+    assert [json.loads(line) for line in lines(files["fr"])] == [first, last]
+    genres = bible_genres.genre_of_books()
+    sizes = {genre: sum(own == genre for own in genres.values()) for genre in bible_genres.GENRES}
+    assert sizes == {"law": 5, "history": 12, "wisdom": 5, "prophecy": 17, "gospel": 4, "epistle": 21}
+    (folder / "it_riveduta.tsv.xz").unlink()
+    with pytest.raises(InputError, match=r"it_riveduta\.tsv"):
+        bible_genres.prepare(bibles, tmp_path / "other")
 
 
 def test_bad_verses_are_named(bibles: dict[str, Path], tmp_path: Path) -> None:

@@ -133,6 +133,13 @@ def test_a_classifier_of_one_language_reads_the_other_and_keeps_its_words(made: 
     assert "word vectors in one space of 30 dimensions" in card
 
 
+def test_a_target_without_vectors_is_refused_before_training(made: Path, tmp_path: Path):
+    vectors = f"features.vectors={{xa: {made}/xa, xc: {made}/xb}}"
+    with pytest.raises(InputError, match="600 documents are of 'xb', which has no vectors"):
+        train(load_experiment(made / "c.yaml", [vectors]), tmp_path / "exp", quiet=True)
+    assert not (tmp_path / "exp").exists()
+
+
 def test_words_of_another_model_are_refused(made: Path, tmp_path: Path):
     trained = train(load_experiment(made / "c.yaml", ["train.epochs=1"]), tmp_path / "exp", quiet=True)
     words = trained.model_dir / "words" / "xb" / "words.txt"
