@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # Words of one language translated by words of another: spaces aligned with 5000, 500, 25 or no words, or learned together.
 #
-#   ./run.sh                             # Bible, Tatoeba and Multi30k: three pairs of languages, one seed
-#   ./run.sh --conf conf/full.yaml       # all pairs of six languages, five seeds: many hours
+#   ./run.sh                             # Bible, Tatoeba and Multi30k: six pairs of languages, what RESULTS.md reports
+#   ./run.sh --conf conf/quick.yaml      # one pair, one seed: a quarter of an hour
+#   ./run.sh --conf conf/full.yaml       # eight pairs, every edition of the Bible, five seeds: many hours
 #   ./run.sh --corpus synthetic          # made languages, no network, under two minutes
 set -euo pipefail
 corpus=real           # real or synthetic
-conf=                 # conf/quick.yaml (real), conf/synthetic.yaml, or another
+conf=                 # conf/real.yaml, conf/synthetic.yaml, or another
 jobs=2                # trainings and alignments side by side
 publish=false         # copy results.json, RESULTS.md and figures beside this script
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-if [[ ! $conf ]]; then case $corpus in real) conf=conf/quick.yaml ;; *) conf=conf/$corpus.yaml ;; esac; fi
+[[ $conf ]] || conf=conf/$corpus.yaml
 
 runs=$exp/runs
 stage 0 "download the corpora" -- python local/prepare.py --corpus "$corpus" --conf "$conf" --out "$data" --download-only

@@ -58,7 +58,8 @@ def _together(runs: Runs, name: str, target: str, split: int) -> WordVectorFeatu
 
 
 def _aligned(runs: Runs, name: str, target: str, split: int) -> WordVectorFeatures:
-    """Vectors of each language by itself, brought together by a dictionary, by words spelt alike, or by nothing."""
+    """Vectors of each language by itself, brought together by a dictionary, by words spelt alike, or by nothing; then,
+    where the config says so, by matched sentences."""
     config, own = runs.config, runs.config.spaces[name]
     one, other = (_vectors(runs, language, split) for language in (config.source, target))
     pairs = None
@@ -73,6 +74,13 @@ def _aligned(runs: Runs, name: str, target: str, split: int) -> WordVectorFeatur
         own.method, one.matrix, other.matrix, pairs, method_settings(own.method, split, **own.settings)
     )
     facts = SpaceFacts(method=own.method, link=own.link)
+    if own.fold_in:
+        mapped = {
+            one.name: WordVectors(one.words, alignment.map_source(one.matrix), one.name, one.counts),
+            other.name: WordVectors(other.words, alignment.map_target(other.matrix), other.name, other.counts),
+        }
+        corpora = matched(runs.data, runs.verses(config.source), runs.verses(target), runs.division(split))
+        return WordVectorFeatures.of(joint_training.fold_in_translations(mapped, corpora))
     return WordVectorFeatures.of({v.name: v for v in (one, other)}, Space(target, {one.name: alignment}, facts))
 
 

@@ -17,7 +17,7 @@ from data_prep.command import run
 from recipes.run_records import in_parallel, write_record
 from speechnlp_tl.core.trainer import Trainer
 from speechnlp_tl.evaluation.results import peak_mb
-from speechnlp_tl.text.baselines import LinearModel, fit_linear, majority, self_train
+from speechnlp_tl.text.baselines import fit_linear, majority, self_train
 from speechnlp_tl.text.classification import ClassificationTask, Documents
 from speechnlp_tl.text.classifier import DocumentClassifier, predict
 from speechnlp_tl.text.experiment import with_target_statistics
@@ -75,9 +75,11 @@ def judge(config: RecipeConfig, system: SystemConfig, pair: PairData) -> Judged:
         labels = Documents(np.zeros((len(seen), 1), np.float32), pair.source_verses.labels[seen])
         return Judged(majority(labels, classes).predict(np.zeros((len(pair.test), 1))), "fixed")
     data = _documents(system, pair)
-    model = fit_linear("svm", data.documents, data.held_out, classes, config.candidates, seed=pair.split)
+    model = fit_linear(config.linear, data.documents, data.held_out, classes, config.candidates, seed=pair.split)
     if system.kind == "self-trained":
-        model = _self_trained(model, data, pair.split)
+        # taught further by its own answers on target verses; genres are not equally frequent
+        rounds = self_train(config.linear, model, data.documents, data.unlabelled, balanced=False, seed=pair.split)
+        model = rounds[-1].model
     return Judged(model.predict(data.test), f"{system.labels}'s held-out books")
 
 
@@ -88,12 +90,6 @@ def _documents(system: SystemConfig, pair: PairData) -> Labelled:
         return pair.words("source", pair.translated(system.space))
     assert system.space is not None
     return pair.vectors(system.space, system.labels)
-
-
-def _self_trained(model: LinearModel, data: Labelled, seed: int) -> LinearModel:
-    """Taught by its own answers on target verses; genres are not equally frequent."""
-    rounds = self_train("svm", model, data.documents, data.unlabelled, balanced=False, seed=seed)
-    return rounds[-1].model
 
 
 def _network(config: RecipeConfig, system: SystemConfig, pair: PairData) -> Judged:

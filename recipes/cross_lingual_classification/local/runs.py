@@ -46,7 +46,7 @@ class Runs:
     def predictions(self, system: str, target: str, split: int) -> Path:
         """File of what a system says of the target's test verses."""
         config, own = self.config, self.config.systems[system]
-        depends: list[Any] = [own.model_dump(mode="json"), config.candidates, *self._split(split)]
+        depends: list[Any] = [own.model_dump(mode="json"), config.linear, config.candidates, *self._split(split)]
         depends += [None if own.space is None else self.space(own.space, target, split).name]
         if own.kind == "word by word" and own.space is None:
             depends += [config.words]

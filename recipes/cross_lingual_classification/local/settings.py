@@ -10,6 +10,7 @@ from speechnlp_tl.core.config import StrictModel, TrainConfig
 from speechnlp_tl.embeddings.methods import WITHOUT_DICTIONARY, method_settings
 from speechnlp_tl.embeddings.training import TrainingSettings
 from speechnlp_tl.errors import InputError
+from speechnlp_tl.text.baselines import Kind as LinearKind
 from speechnlp_tl.text.classifier import ClassifierConfig
 from speechnlp_tl.transfer.domain_methods import NEED_BATCH_NORM, DomainMethod, method_problems, read_methods
 
@@ -23,6 +24,7 @@ class SpaceConfig(StrictModel):
     method: str | None = Field(None, description="of alignment; None: learned together from matched sentences")
     link: Literal["dictionary", "identical", "none"] = "dictionary"
     settings: dict[str, Any] = Field(default_factory=dict, description="of the method, instead of its usual ones")
+    fold_in: bool = Field(False, description="aligned words are then moved towards those that matched sentences link")
     merged: bool = Field(False, description="learned together: word2vec on merged sentences, not random directions")
     training: TrainingSettings = TrainingSettings()
     """Of vectors that are learned together."""
@@ -30,8 +32,9 @@ class SpaceConfig(StrictModel):
     @model_validator(mode="after")
     def _fits(self) -> SpaceConfig:
         if self.method is None:
-            if self.link != "dictionary" or self.settings:
-                raise ValueError("'link' and 'settings' are of an alignment: name its 'method'")
+            if self.link != "dictionary" or self.settings or self.fold_in:
+                what = "'link', 'settings' and 'fold_in' are of an alignment: name its 'method'"
+                raise ValueError(f"{what}; what is learned together always has the links of its sentences folded in")
             return self
         if self.merged:
             raise ValueError("'merged' is for vectors that are learned together, without a 'method'")
@@ -91,7 +94,8 @@ class RecipeConfig(StrictModel):
     spaces: dict[str, SpaceConfig]
     systems: dict[str, SystemConfig]
     baseline: str = Field(description="system that gains are measured against")
-    candidates: list[float] = Field([0.1, 0.3, 1.0, 3.0, 10.0], min_length=1, description="for C of an SVM")
+    linear: LinearKind = Field("logistic", description="what judges words and means of vectors")
+    candidates: list[float] = Field([0.1, 1.0, 10.0], min_length=1, description="for its C")
     classifier: ClassifierConfig = ClassifierConfig()
     batch_size: PositiveInt = 64
     train: TrainConfig

@@ -37,6 +37,7 @@ def _work() -> None:
         (runs, system, pair, budget, seed)
         for pair in config.pairs
         for system in config.systems
+        if pair in config.pairs_of(system)
         for budget in config.budgets_of(system)
         for seed in config.seeds_of(pair)
     ]

@@ -20,6 +20,7 @@ class SystemConfig(StrictModel):
     """One way to align vectors that were trained one language at a time."""
 
     method: str
+    pairs: list[str] | None = Field(None, description="those of the recipe when not given")
     link: Literal["dictionary", "identical", "numerals", "none"] = "dictionary"
     budgets: list[PositiveInt] | None = Field(None, description="dictionary words; those of the recipe when not given")
     settings: dict[str, Any] = Field(default_factory=dict, description="of the method, instead of its usual ones")
@@ -117,12 +118,15 @@ class RecipeConfig(StrictModel):
         own = self.systems[system]
         return list(own.budgets or self.budgets) if own.link == "dictionary" else [0]
 
-    def joint_pairs(self, system: str) -> list[str]:
-        return self.joint[system].pairs or self.pairs
+    def pairs_of(self, system: str) -> list[str]:
+        """Pairs that a system, or a way to train together, is run on."""
+        own = self.systems.get(system) or self.joint[system]
+        return own.pairs or self.pairs
 
     @model_validator(mode="after")
     def _fit_together(self) -> RecipeConfig:
-        given = [*self.pairs, *self.derived, *(pair for each in self.joint.values() for pair in each.pairs or [])]
+        own = [pair for each in [*self.systems.values(), *self.joint.values()] for pair in each.pairs or []]
+        given = [*self.pairs, *self.derived, *own]
         bad = [pair for pair in given if len(pair.split("-")) != 2 or "" in pair.split("-")]
         if bad:
             raise ValueError(f"pairs are source-target: {', '.join(bad)}")

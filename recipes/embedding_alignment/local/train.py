@@ -10,7 +10,7 @@ import numpy as np
 from arguments import read_arguments
 from corpora import matched_sentences, text_files
 from runs import Runs
-from settings import JointConfig
+from settings import ends
 
 from data_prep.command import run
 from recipes.run_records import in_parallel, record_of, write_record
@@ -19,7 +19,7 @@ from speechnlp_tl.embeddings import joint_training
 from speechnlp_tl.embeddings.normalisation import concatenated
 from speechnlp_tl.embeddings.spelling import append_spelling
 from speechnlp_tl.embeddings.training import train_vectors
-from speechnlp_tl.embeddings.vector_files import write_vectors
+from speechnlp_tl.embeddings.vector_files import read_vectors, write_vectors
 from speechnlp_tl.embeddings.vectors import WordVectors
 from speechnlp_tl.evaluation.results import peak_mb
 
@@ -33,7 +33,7 @@ def _work() -> None:
     for language in config.languages:
         work += [(runs, "", language, seed) for seed in config.seeds_of_language(language)]
     for pair in config.pairs:
-        named = [name for name in config.joint if pair in config.joint_pairs(name)]
+        named = [name for name in config.joint if pair in config.pairs_of(name)]
         work += [(runs, name, pair, seed) for name in named for seed in config.seeds_of(pair)]
     work = [each for each in work if not record_of(place(*each)).is_file()]
     in_parallel(_train, work, arguments.jobs)
@@ -49,7 +49,7 @@ def _train(item: tuple[Runs, str, str, int]) -> str:
     began, folder = time.monotonic(), place(*item)
     if not folder.is_dir():
         if system:
-            found = _jointly(runs.config.joint[system], runs.data, name, seed)
+            found = _jointly(runs, system, name, seed)
             with atomic_directory(folder) as temporary:
                 for language, vectors in found.items():
                     write_vectors(vectors, temporary / language)
@@ -76,16 +76,28 @@ def _alone(runs: Runs, language: str, seed: int) -> WordVectors:
     return WordVectors(words, concatenated(parts), language, None if counts is None else counts[np.asarray(rows[0])])
 
 
-def _jointly(config: JointConfig, data: Path, pair: str, seed: int) -> dict[str, WordVectors]:
-    corpora, settings = matched_sentences(data, pair), config.training
+def _jointly(runs: Runs, system: str, pair: str, seed: int) -> dict[str, WordVectors]:
+    config, settings = runs.config.joint[system], runs.config.joint[system].training
+    corpora = matched_sentences(runs.data, pair)
     if config.base == "merged":
-        found = joint_training.train_jointly(corpora, settings.model_copy(update={"seed": seed, "workers": 1}))
+        settings = settings.model_copy(update={"seed": seed, "workers": 1})
+        found = _trained_already(runs, system, pair, seed) or joint_training.train_jointly(corpora, settings)
     else:
         made = joint_training.random_vectors if config.base == "random" else joint_training.sentence_id_vectors
         found = made(corpora, settings.dimension, settings.min_count, seed)
     if config.fold_in:
         found = joint_training.fold_in_translations(found, corpora)
     return append_spelling(found, config.spelling) if config.spelling else found
+
+
+def _trained_already(runs: Runs, system: str, pair: str, seed: int) -> dict[str, WordVectors] | None:
+    """The same vectors before anything is folded in, where they are a system of their own and are there."""
+    plain = runs.config.joint[system].model_copy(update={"fold_in": False, "spelling": 0.0})
+    for name, other in runs.config.joint.items():
+        folder = runs.joint(name, pair, seed)
+        if other.model_copy(update={"pairs": plain.pairs}) == plain and record_of(folder).is_file():
+            return {language: read_vectors(folder / language, name=language) for language in ends(pair)}
+    return None
 
 
 if __name__ == "__main__":

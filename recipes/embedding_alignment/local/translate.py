@@ -48,12 +48,12 @@ def all_runs(runs: Runs) -> Iterator[Translated]:
     config = runs.config
     for pair in config.pairs:
         for name, system in config.systems.items():
-            for budget in config.budgets_of(name):
+            for budget in config.budgets_of(name) if pair in config.pairs_of(name) else ():
                 for seed in config.seeds_of(pair):
                     folder = runs.alignment(name, pair, budget, seed)
                     yield Translated(name, pair, budget, seed, folder, "alignment", tuple(system.retrieval))
         for name in config.joint:
-            if pair in config.joint_pairs(name):
+            if pair in config.pairs_of(name):
                 for seed in config.seeds_of(pair):
                     folder = runs.joint(name, pair, seed)
                     yield Translated(name, pair, "sentences", seed, folder, "joint", ("csls", "nn"))
