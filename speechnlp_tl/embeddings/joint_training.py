@@ -140,8 +140,30 @@ def random_vectors(
     }
 
 
+Links = Mapping[tuple[str, str], tuple[Any, list[NDArray[np.int64]]]]
+"""Two languages -> (words, words) sparse counts of alignment links, and how often each word of either stands there."""
+
+
+def translation_links(corpora: Sequence[MatchedSentences], words: Mapping[str, Mapping[str, int]]) -> Links:
+    """How often words are linked with each other, of every two languages that a corpus has both of.
+
+    Args:
+        corpora: matched sentences.
+        words: language -> word -> number, the words that are looked at.
+    """
+    found = {}
+    for first, second in combinations(words, 2):
+        sides = [corpus.sentences for corpus in corpora if first in corpus.sentences and second in corpus.sentences]
+        if sides:
+            found[first, second] = _link_counts(sides, [(name, words[name]) for name in (first, second)])
+    return found
+
+
 def fold_in_translations(
-    vectors: Mapping[str, WordVectors], corpora: Sequence[MatchedSentences], weight: float = 2.0
+    vectors: Mapping[str, WordVectors],
+    corpora: Sequence[MatchedSentences],
+    weight: float = 2.0,
+    links: Links | None = None,
 ) -> dict[str, WordVectors]:
     """Each word's unit vector plus those of the words that it is aligned with; unit rows.
 
@@ -153,6 +175,7 @@ def fold_in_translations(
         vectors: language -> vectors in one space, of any origin (`train_jointly`, `random_vectors`, mapped ones).
         corpora: matched sentences of these languages; others in them are not looked at.
         weight: of the translations, the word itself having 1.
+        links: what `translation_links` gives for these corpora and words, where that is known already.
 
     Raises:
         InputError: no corpus has two of the languages, or vectors of different dimensions.
@@ -162,18 +185,14 @@ def fold_in_translations(
         shown = ", ".join(f"{language} {rows.shape[1]}" for language, rows in units.items())
         raise InputError(Problem(f"vectors have different dimensions: {shown}"))
     moved = {language: rows.copy() for language, rows in units.items()}
-    used = False
-    for first, second in combinations(vectors, 2):
-        sides = [corpus.sentences for corpus in corpora if first in corpus.sentences and second in corpus.sentences]
-        if not sides:
-            continue
-        used = True
-        links, counts = _link_counts(sides, [(name, vectors[name].index) for name in (first, second)])
-        moved[first] += weight * _shares(links, counts[0]) @ units[second]
-        moved[second] += weight * _shares(links.T.tocsr(), counts[1]) @ units[first]
-    if not used:
+    if links is None:
+        links = translation_links(corpora, {language: found.index for language, found in vectors.items()})
+    if not links:
         remedy = "give sentences in two of them"
         raise InputError(Problem(f"no matched sentences in two of {', '.join(vectors)}", remedy=remedy))
+    for (first, second), (linked, counts) in links.items():
+        moved[first] += weight * _shares(linked, counts[0]) @ units[second]
+        moved[second] += weight * _shares(linked.T.tocsr(), counts[1]) @ units[first]
     return {
         language: WordVectors(found.words, unit_rows(moved[language]), found.name, found.counts)
         for language, found in vectors.items()

@@ -10,6 +10,7 @@ from speechnlp_tl.embeddings.joint_training import (
     random_vectors,
     sentence_id_vectors,
     train_jointly,
+    translation_links,
 )
 from speechnlp_tl.embeddings.matched_sentences import MatchedSentences, read_matched_sentences
 from speechnlp_tl.embeddings.normalisation import unit_rows
@@ -68,6 +69,9 @@ def test_translations_are_folded_in_by_the_share_of_their_links() -> None:
     assert np.allclose(found["b"].matrix * np.sqrt(5), [[2, 0, 1], [0, 2, -1]], atol=1e-6)
     assert np.array_equal(start["a"].matrix, [[2, 0, 0], [0, 3, 0]]), "the argument stays as it is"
     assert np.allclose(fold_in_translations(start, [corpus], weight=0.0)["a"].matrix, np.eye(3)[:2])
+    links = translation_links([corpus], {language: vectors.index for language, vectors in start.items()})
+    again = fold_in_translations(start, [corpus], weight=2.0, links=links)
+    assert all(np.array_equal(again[language].matrix, found[language].matrix) for language in start)
 
 
 def test_counts_and_order_are_those_of_the_sentences() -> None:

@@ -30,7 +30,7 @@ class Runs:
         """Folder with a folder of vectors for each of the two languages."""
         own = self.config.joint[system]
         # what is not asked for says nothing, and leaves runs that did without it as they are
-        left_out = {"pairs"} if own.spelling else {"pairs", "spelling"}
+        left_out = {"pairs", "seeds"} if own.spelling else {"pairs", "seeds", "spelling"}
         depends = [own.model_dump(mode="json", exclude=left_out), self._matched(pair), seed]
         return self.out / "joint" / pair / f"{plain(system)}.{seed}-{digest_of(depends)}"
 

@@ -54,6 +54,7 @@ class JointConfig(StrictModel):
     fold_in: bool = Field(False, description="move words towards those that they are aligned with in the sentences")
     spelling: NonNegativeFloat = Field(0.0, description="weight of how words are spelt, beside what they mean")
     pairs: list[str] | None = Field(None, description="those of the recipe when not given")
+    seeds: PositiveInt | None = Field(None, description="no more than so many of a pair's seeds")
     training: TrainingSettings = TrainingSettings()
 
     @model_validator(mode="after")
@@ -103,9 +104,11 @@ class RecipeConfig(StrictModel):
         named = [name for pair in self.pairs for name in ends(pair)]
         return list(dict.fromkeys([*named, *(self.hub.languages if self.hub else [])]))
 
-    def seeds_of(self, pair: str) -> range:
-        """The seeds of a pair's runs."""
-        return range(self.more_seeds.get(pair, self.seeds))
+    def seeds_of(self, pair: str, system: str = "") -> range:
+        """The seeds of a pair's runs, or of those of a system that has fewer."""
+        count = self.more_seeds.get(pair, self.seeds)
+        own = self.joint.get(system)
+        return range(min(count, own.seeds) if own and own.seeds else count)
 
     def seeds_of_language(self, language: str) -> range:
         """Those of all pairs that the language is in; of the hub where it is in that only."""

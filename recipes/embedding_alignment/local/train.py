@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from data_prep.command import run
 from recipes.run_records import in_parallel, record_of, write_record
 from speechnlp_tl.atomic import atomic_directory
 from speechnlp_tl.embeddings import joint_training
+from speechnlp_tl.embeddings.matched_sentences import MatchedSentences
 from speechnlp_tl.embeddings.normalisation import concatenated
 from speechnlp_tl.embeddings.spelling import append_spelling
 from speechnlp_tl.embeddings.training import train_vectors
@@ -34,7 +36,7 @@ def _work() -> None:
         work += [(runs, "", language, seed) for seed in config.seeds_of_language(language)]
     for pair in config.pairs:
         named = [name for name in config.joint if pair in config.pairs_of(name)]
-        work += [(runs, name, pair, seed) for name in named for seed in config.seeds_of(pair)]
+        work += [(runs, name, pair, seed) for name in named for seed in config.seeds_of(pair, name)]
     work = [each for each in work if not record_of(place(*each)).is_file()]
     in_parallel(_train, work, arguments.jobs)
 
@@ -86,16 +88,31 @@ def _jointly(runs: Runs, system: str, pair: str, seed: int) -> dict[str, WordVec
         made = joint_training.random_vectors if config.base == "random" else joint_training.sentence_id_vectors
         found = made(corpora, settings.dimension, settings.min_count, seed)
     if config.fold_in:
-        found = joint_training.fold_in_translations(found, corpora)
+        found = joint_training.fold_in_translations(found, corpora, links=_links(pair, corpora, found))
     return append_spelling(found, config.spelling) if config.spelling else found
+
+
+_known_links: dict[tuple[object, ...], joint_training.Links] = {}
+
+
+def _links(pair: str, corpora: Sequence[MatchedSentences], vectors: Mapping[str, WordVectors]) -> joint_training.Links:
+    """Of a pair's sentences: the same for every seed, as long as the words are."""
+    key = (pair, *(tuple(found.words) for found in vectors.values()))
+    if key not in _known_links:
+        _known_links.clear()  # pairs come one after the other
+        words = {language: found.index for language, found in vectors.items()}
+        _known_links[key] = joint_training.translation_links(corpora, words)
+    return _known_links[key]
 
 
 def _trained_already(runs: Runs, system: str, pair: str, seed: int) -> dict[str, WordVectors] | None:
     """The same vectors before anything is folded in, where they are a system of their own and are there."""
-    plain = runs.config.joint[system].model_copy(update={"fold_in": False, "spelling": 0.0})
+    changes = {"fold_in": False, "spelling": 0.0, "pairs": None, "seeds": None}
+    plain = runs.config.joint[system].model_copy(update=changes)
     for name, other in runs.config.joint.items():
         folder = runs.joint(name, pair, seed)
-        if other.model_copy(update={"pairs": plain.pairs}) == plain and record_of(folder).is_file():
+        same = other.model_copy(update={"pairs": None, "seeds": None}) == plain
+        if same and record_of(folder).is_file():
             return {language: read_vectors(folder / language, name=language) for language in ends(pair)}
     return None
 

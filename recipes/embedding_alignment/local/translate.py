@@ -54,7 +54,7 @@ def all_runs(runs: Runs) -> Iterator[Translated]:
                     yield Translated(name, pair, budget, seed, folder, "alignment", tuple(system.retrieval))
         for name in config.joint:
             if pair in config.pairs_of(name):
-                for seed in config.seeds_of(pair):
+                for seed in config.seeds_of(pair, name):
                     folder = runs.joint(name, pair, seed)
                     yield Translated(name, pair, "sentences", seed, folder, "joint", ("csls", "nn"))
     for kind in HUBS if config.hub else ():
