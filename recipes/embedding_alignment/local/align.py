@@ -39,7 +39,7 @@ def _work() -> None:
         for system in config.systems
         if pair in config.pairs_of(system)
         for budget in config.budgets_of(system)
-        for seed in config.seeds_of(pair)
+        for seed in config.seeds_of(pair, system)
     ]
     work = [item for item in work if not record_of(runs.alignment(*item[1:])).is_file()]
     in_parallel(_align, work, arguments.jobs)

@@ -21,6 +21,7 @@ class SystemConfig(StrictModel):
 
     method: str
     pairs: list[str] | None = Field(None, description="those of the recipe when not given")
+    seeds: PositiveInt | None = Field(None, description="no more than so many of a pair's seeds")
     link: Literal["dictionary", "identical", "numerals", "none"] = "dictionary"
     budgets: list[PositiveInt] | None = Field(None, description="dictionary words; those of the recipe when not given")
     settings: dict[str, Any] = Field(default_factory=dict, description="of the method, instead of its usual ones")
@@ -107,7 +108,7 @@ class RecipeConfig(StrictModel):
     def seeds_of(self, pair: str, system: str = "") -> range:
         """The seeds of a pair's runs, or of those of a system that has fewer."""
         count = self.more_seeds.get(pair, self.seeds)
-        own = self.joint.get(system)
+        own = self.systems.get(system) or self.joint.get(system)
         return range(min(count, own.seeds) if own and own.seeds else count)
 
     def seeds_of_language(self, language: str) -> range:

@@ -49,7 +49,7 @@ def all_runs(runs: Runs) -> Iterator[Translated]:
     for pair in config.pairs:
         for name, system in config.systems.items():
             for budget in config.budgets_of(name) if pair in config.pairs_of(name) else ():
-                for seed in config.seeds_of(pair):
+                for seed in config.seeds_of(pair, name):
                     folder = runs.alignment(name, pair, budget, seed)
                     yield Translated(name, pair, budget, seed, folder, "alignment", tuple(system.retrieval))
         for name in config.joint:
