@@ -2,7 +2,8 @@
 
     python -m data_prep.made_translations --out data/made_translations [--leaky]
 
-Words and orders are those of `made_languages`, with one topic and little to say: a subject, a verb, two objects, how.
+Words and orders are those of `made_languages`, with one topic and one word of each kind, so that
+nothing but its kind decides where a word goes.
 The sets are those of `translation_halves`, without a sentence that stands in two of them.
 """
 
@@ -17,7 +18,8 @@ from data_prep.made_languages import LANGUAGES, in_words, lexicon
 from data_prep.translation_halves import write_halves
 from speechnlp_tl.errors import InputError
 
-KINDS = {"subject": 6, "verb": 6, "object": 8, "how": 5}
+KINDS = {"subject": 6, "verb": 6, "object": 8, "how": 5, "common": 6}
+"""Kind of word -> how many of it there are."""
 HELD_OUT = {"dev": 100, "test": 200}
 
 
@@ -27,14 +29,16 @@ def prepare(out: Path, sentences: int = 3000, leaky: bool = False, seed: int = 0
     Raises:
         InputError: more sentences than there are to say, or `out` holds something else.
     """
-    kinds = [*KINDS, "object"]
-    sayable = list(product(*(range(KINDS[kind]) for kind in kinds)))
+    sayable = list(product(*map(range, KINDS.values())))
     wanted = sentences + sum(HELD_OUT.values())
     if not 2 <= sentences <= len(sayable) - sum(HELD_OUT.values()):
         raise InputError(f"there are {len(sayable)} sentences to say, {wanted} were asked for")
     said = random.Random(f"{seed} translations").sample(sayable, wanted)
     words = [lexicon(number, seed) for number in range(len(LANGUAGES))]
-    concepts = [[(0, kind, place) for kind, place in zip(kinds, sentence, strict=True)] for sentence in said]
+    concepts = [
+        [(-1 if kind == "common" else 0, kind, place) for kind, place in zip(KINDS, sentence, strict=True)]
+        for sentence in said
+    ]
     lines = {
         name: [in_words(sentence, number, words[number]) for sentence in concepts]
         for number, name in enumerate(LANGUAGES)
