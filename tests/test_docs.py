@@ -16,6 +16,7 @@ PAGES = {
     "bring-my-own-corpus.md": 6,
     "adapt-a-text-classifier.md": 4,
     "align-embeddings.md": 5,
+    "translate.md": 2,
 }
 """Pages with commands, and the fewest blocks of them."""
 
