@@ -18,6 +18,7 @@ from speechnlp_tl.commands.report import report
 from speechnlp_tl.commands.score import score
 from speechnlp_tl.commands.train import train
 from speechnlp_tl.commands.transcribe import transcribe
+from speechnlp_tl.commands.translate import translate
 from speechnlp_tl.errors import InputError
 
 
@@ -46,7 +47,7 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data", help="Kaldi data directories: validate, fix, split, import.")
 app.add_typer(embed, name="embed", help="Word vectors across languages: train, align, translate, evaluate.")
-for verb in (train, adapt, merge, transcribe, classify, score, report):
+for verb in (train, adapt, merge, transcribe, classify, translate, score, report):
     app.command()(verb)
 
 

@@ -17,6 +17,7 @@ PAGES = {
     "adapt-a-text-classifier.md": 4,
     "align-embeddings.md": 5,
     "carry-a-classifier-over.md": 3,
+    "translate.md": 2,
 }
 """Pages with commands, and the fewest blocks of them."""
 

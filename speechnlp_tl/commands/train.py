@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from speechnlp_tl.core.state import TrainResult
 
 TEXT = "text-classification"
+TRANSLATION = "translation"
 
 
 def train(
@@ -20,10 +21,12 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
     allow_pipes: Annotated[bool, typer.Option("--allow-pipes", help="Run commands that stand in wav.scp.")] = False,
 ) -> None:
-    """Train a recogniser or a text classifier; run it again after an interruption and it goes on where it stopped.
+    """Train a model; run it again after an interruption and it goes on where it stopped.
 
-    A config with `task: text-classification` makes a text classifier, one without a task a recogniser. The finished
-    model is in OUT/model. Several GPUs: torchrun --nproc_per_node 4 -m speechnlp_tl.cli train ...
+    A config with `task: text-classification` makes a text classifier, one with `task: translation` a translator, one
+    without a task a recogniser. The finished model is in OUT/model.
+
+    Several GPUs: torchrun --nproc_per_node 4 -m speechnlp_tl.cli train ...
     """
     from speechnlp_tl.core.config import read_key
     from speechnlp_tl.errors import InputError, Problem
@@ -31,10 +34,12 @@ def train(
     task, line = read_key(config, "task")
     if task == TEXT:
         _train_text(config, out, set_ or [], quiet)
+    elif task == TRANSLATION:
+        _train_translation(config, out, set_ or [], quiet)
     elif task is None:
         _train_speech(config, out, set_ or [], quiet, allow_pipes)
     else:
-        remedy = f"write 'task: {TEXT}', or leave it out for a recogniser"
+        remedy = f"write 'task: {TEXT}' or 'task: {TRANSLATION}', or leave it out for a recogniser"
         raise InputError(Problem(f"there is no task '{task}'", config, line, remedy))
 
 
@@ -67,6 +72,20 @@ def _train_text(config: Path, out: Path, overrides: list[str], quiet: bool) -> N
         chosen = "" if experiment.rule == "last epoch" else f", which chose the weights ({experiment.rule})"
         what = f"documents of the {side}{chosen}"
         typer.echo(f"accuracy {accuracy:.2f} %, macro-F1 {macro_f1:.2f} % on validation {what}")
+
+
+def _train_translation(config: Path, out: Path, overrides: list[str], quiet: bool) -> None:
+    from speechnlp_tl.translation.experiment import load_experiment
+    from speechnlp_tl.translation.experiment import train as run
+
+    trained = run(
+        load_experiment(config, overrides), out, quiet, say=lambda note: typer.echo(f"note: {note}", err=True)
+    )
+    if not trained.main:
+        return
+    _say_cost(trained.model_dir, trained.result)
+    for name, value in trained.metrics.items():
+        typer.echo(f"{name} {value:.3f} on the dev data, in nats a piece")
 
 
 def _say_cost(model_dir: Path, result: TrainResult | None) -> None:

@@ -44,7 +44,7 @@ class TrainConfig(StrictModel):
     """Never applied to 1-d parameters (biases, normalisation scales)."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     momentum: Decay = 0.9
-    schedule: Literal["constant", "linear", "cosine", "onecycle"] = "constant"
+    schedule: Literal["constant", "linear", "cosine", "inverse-sqrt", "onecycle"] = "constant"
     warmup: NonNegativeInt | Annotated[float, Field(ge=0, lt=1)] = 0
     """Steps (int) or a fraction of the run (float)."""
     clip_norm: PositiveFloat | None = None

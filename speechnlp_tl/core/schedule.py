@@ -19,6 +19,7 @@ def learning_rate_factor(step: float, total: int, name: str = "constant", warmup
     - constant: 1
     - linear: 1 - t
     - cosine: (1 + cos(pi t)) / 2  (Loshchilov and Hutter 2017, eq. 5, without restarts)
+    - inverse-sqrt: sqrt(w / (step + 1)), with w at least 1  (Vaswani et al. 2017, eq. 3, scaled to a peak of 1)
     - onecycle: a cosine from 1/25 up to 1 over the warm-up (30 % of the run when none is given), then a cosine down
       to 1/250000 in the last step (Smith and Topin 2018)
 
@@ -38,6 +39,8 @@ def learning_rate_factor(step: float, total: int, name: str = "constant", warmup
         return 1 - behind
     if name == "cosine":
         return (1 + math.cos(math.pi * behind)) / 2
+    if name == "inverse-sqrt":
+        return math.sqrt(max(warmup_steps, 1) / (step + 1))
     raise ValueError(f"unknown schedule {name!r}")
 
 

@@ -14,7 +14,20 @@ from speechnlp_tl.evaluation.significance import mean_interval
 if TYPE_CHECKING:
     from speechnlp_tl.evaluation.results import Record
 
-_LOWER_IS_BETTER = {"wer", "cer", "per", "ser", "eer", "loss", "perplexity", "forgetting", "wall_s", "peak_mb", "rtf"}
+_LOWER_IS_BETTER = {
+    "wer",
+    "cer",
+    "per",
+    "ser",
+    "eer",
+    "loss",
+    "off",
+    "perplexity",
+    "forgetting",
+    "wall_s",
+    "peak_mb",
+    "rtf",
+}
 _HIGHER_IS_BETTER = {"accuracy", "bleu", "chrf", "f1", "p", "p1", "p5", "p10", "mrr", "csls", "gain", "recall"}
 _ABSENT = "–"
 

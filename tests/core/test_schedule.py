@@ -43,12 +43,21 @@ def test_onecycle_is_pytorchs(warmup):
         oracle.step()
 
 
+def test_inverse_square_root_is_that_of_the_transformer():
+    total, warmup, width = 200, 16, 64
+    for step in range(total):
+        number = step + 1
+        paper = width**-0.5 * min(number**-0.5, number * warmup**-1.5)
+        peak = width**-0.5 * warmup**-0.5
+        assert learning_rate_factor(step, total, "inverse-sqrt", warmup) == pytest.approx(paper / peak, abs=1e-12)
+
+
 def test_a_fraction_of_the_run_warms_up_like_its_steps():
     fraction = [learning_rate_factor(step, 30, "linear", 0.1) for step in range(30)]
     assert fraction == [learning_rate_factor(step, 30, "linear", 3) for step in range(30)]
 
 
-@pytest.mark.parametrize("name", ["constant", "linear", "cosine", "onecycle"])
+@pytest.mark.parametrize("name", ["constant", "linear", "cosine", "inverse-sqrt", "onecycle"])
 @pytest.mark.parametrize("total", [1, 2, 3])
 @pytest.mark.parametrize("warmup", [0, 1, 5, 0.5])
 def test_short_runs_have_finite_rates_between_zero_and_the_peak(name, total, warmup):

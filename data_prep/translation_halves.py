@@ -1,0 +1,68 @@
+"""Text for zero-shot translation: two pairs of languages that share one, and a pair that is never seen together.
+
+Where all languages say the same things, as in captions of the same photos, a model that sees both sides of a sentence's
+translations has all but seen the unseen pair. So `write_halves` gives each pair sentences of its own:
+
+    train/<left>-<hub>/   one half of the sentences         dev/, test/   every language, aligned
+    train/<hub>-<right>/  the other half                    train/<left>-<right>/   the first half, for direct models
+
+With `leaky` both pairs have all sentences; it shows what the leak is worth.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from data_prep.output import output_folder
+from speechnlp_tl.errors import InputError
+
+Sides = Mapping[str, Sequence[str]]
+"""Language -> sentences; line n of each says the same."""
+
+
+def write_halves(
+    out: Path, corpus: str, languages: tuple[str, str, str], train: Sides, held_out: Mapping[str, Sides], leaky: bool,
+    seed: int = 0,
+) -> dict[str, Path]:  # fmt: skip
+    """Write the layout above.
+
+    Args:
+        out: where to; a folder that this function wrote earlier is replaced.
+        corpus: its name, for the record.
+        languages: left, hub, right.
+        train: sentences of all three languages.
+        held_out: `dev` and `test`.
+
+    Returns:
+        Set -> its folder.
+
+    Raises:
+        InputError: fewer than two sentences, sides of different length, or `out` holds something else.
+    """
+    left, hub, right = languages
+    sizes = {len(train[language]) for language in languages}
+    if len(sizes) != 1 or min(sizes) < 2:
+        raise InputError(
+            f"{corpus}: the languages have {sorted(sizes)} sentences: the same number, 2 at least, is needed"
+        )
+    order = list(range(sizes.pop()))
+    random.Random(f"{seed} halves").shuffle(order)
+    middle = len(order) // 2
+    halves = (order, order) if leaky else (order[:middle], order[middle:])
+    sets: dict[str, tuple[Sides, list[int], tuple[str, ...]]] = {
+        f"train/{left}-{hub}": (train, halves[0], (left, hub)),
+        f"train/{hub}-{right}": (train, halves[1], (hub, right)),
+        f"train/{left}-{right}": (train, halves[0], (left, right)),
+    }
+    for name, sides in held_out.items():
+        sets[name] = (sides, list(range(len(sides[hub]))), languages)
+    summary = {name: {"sentences": len(rows)} for name, (_, rows, _) in sets.items()}
+    with output_folder(out, corpus, {"leaky": leaky, "seed": seed}, summary) as folder:
+        for name, (sides, rows, named) in sets.items():
+            (folder / name).mkdir(parents=True)
+            for language in named:
+                text = "".join(f"{sides[language][row]}\n" for row in rows)
+                (folder / name / f"{language}.txt").write_text(text, encoding="utf-8", newline="\n")
+    return {name: Path(out) / name for name in sets}

@@ -1,0 +1,34 @@
+"""Stages 0 and 1: halves of the training sentences, dev and test."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from data_prep import made_translations, multi30k_translation
+from data_prep.command import run
+from data_prep.fetch import CORPORA, fetch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", choices=("multi30k", "synthetic"), required=True)
+    parser.add_argument("--leaky", choices=("true", "false"), required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--download-only", action="store_true")
+    arguments = parser.parse_args()
+    run(lambda: _work(arguments))
+
+
+def _work(arguments: argparse.Namespace) -> dict[str, Path] | None:
+    leaky = arguments.leaky == "true"
+    if arguments.corpus == "synthetic":
+        return None if arguments.download_only else made_translations.prepare(arguments.out, leaky=leaky)
+    corpus = fetch(CORPORA["multi30k"])
+    if arguments.download_only:
+        return {"multi30k": corpus}
+    return multi30k_translation.prepare(corpus, arguments.out, leaky)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# A pair of languages translated that no training sentence joins: one model of many directions, with and without remedies.
+#
+#   ./run.sh                             # Multi30k, de and fr joined by en, each pair with captions of its own
+#   ./run.sh --leaky                     # both pairs with all captions: what the leak is worth
+#   ./run.sh --corpus synthetic          # made languages, no network, about two minutes
+set -euo pipefail
+corpus=multi30k       # multi30k or synthetic
+conf=                 # conf/small.yaml (multi30k), conf/synthetic.yaml, or another
+leaky=false           # give both pairs the same sentences
+jobs=2                # trainings side by side
+publish=false         # copy results.json and RESULTS.md beside this script
+. "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+if [[ ! $conf ]]; then case $corpus in multi30k) conf=conf/small.yaml ;; *) conf=conf/$corpus.yaml ;; esac; fi
+
+runs=$exp/runs
+text=$data/text-leaky-$leaky
+stage 0 "download the corpus" -- python local/prepare.py --corpus "$corpus" --leaky "$leaky" --out "$text" --download-only
+stage 1 "prepare the halves" local -- python local/prepare.py --corpus "$corpus" --leaky "$leaky" --out "$text"
+stage 2 "train" "$text" local -- python local/train.py --conf "$conf" --data "$text" --runs "$runs" --jobs "$jobs"
+stage 4 "translate" "$text" "$runs" local -- \
+  python local/translate.py --conf "$conf" --data "$text" --runs "$runs" --out "$exp/translations"
+stage 5 "score" "$text" "$exp/translations" local -- \
+  python local/score.py --corpus "$corpus" --leaky "$leaky" --conf "$conf" --data "$text" --runs "$runs" \
+  --translations "$exp/translations" --out "$exp/results.json"
+stage 6 "report" "$exp/results.json" local -- \
+  python local/report.py --results "$exp/results.json" --out "$exp" --publish "$publish"

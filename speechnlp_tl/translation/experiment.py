@@ -1,0 +1,315 @@
+"""Train a translation model from one YAML file: parallel and monolingual text, subwords, remedies, model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveInt, model_validator
+
+from speechnlp_tl.atomic import write_text
+from speechnlp_tl.core.config import StrictModel, TrainConfig, dump_config, load_config
+from speechnlp_tl.core.experiment_folder import DIGEST, RESOLVED, check_same_data, is_claimed
+from speechnlp_tl.core.processes import Processes
+from speechnlp_tl.core.task import Term
+from speechnlp_tl.core.trainer import Trainer, TrainResult
+from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.evaluation.environment import environment
+from speechnlp_tl.transfer.domain_methods import DomainMethod, domain_terms, read_methods
+from speechnlp_tl.transfer.pair_similarity import PairSimilarity
+from speechnlp_tl.translation.parallel_text import ParallelText, listed, read_parallel
+from speechnlp_tl.translation.subwords import SubwordConfig, Subwords
+from speechnlp_tl.translation.task import (
+    POOLED,
+    POOLED_TARGET,
+    NoiseConfig,
+    TranslationTask,
+    denoising_directions,
+    directions_of,
+)
+from speechnlp_tl.translation.transformer import TransformerConfig, TranslationTransformer
+from speechnlp_tl.translation.translation_model import TranslationModel, TranslationModelConfig, load_translation_model
+
+LANGUAGE_METHODS = ("dann", "confusion")
+"""Domain adaptation methods that know more than two domains."""
+Files = dict[str, str]
+"""Language -> its file."""
+
+
+class TranslationDataConfig(StrictModel):
+    """Which text is trained on."""
+
+    train: list[Files] = Field(min_length=1)
+    """Corpora, each with a file for each of its languages, two at least, aligned line by line."""
+    monolingual: list[Files] = Field(default_factory=list)
+    """Files without counterparts, for denoising."""
+    dev: list[Files] = Field(default_factory=list)
+    directions: list[str] | None = Field(None, min_length=1)
+    """Those to train, `de-en`; None is all that `train` holds."""
+    max_length: PositiveInt = 128
+    """Pieces; rows with a longer side are left out of the training, counted and listed."""
+    temperature: float = Field(1.0, ge=1)
+    """Of the directions: 1 as they are, large all alike."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> TranslationDataConfig:
+        single = [name for name in ("train", "dev") for files in getattr(self, name) if len(files) < 2]
+        if single:
+            raise ValueError(f"a corpus of {single[0]} has two languages or more; others belong under 'monolingual'")
+        names = [name for files in [*self.train, *self.monolingual, *self.dev] for name in files]
+        wrong = sorted({name for name in names if not name.replace("_", "").isalnum()})
+        if wrong:
+            raise ValueError(f"a language is named by letters, digits and _, not '{wrong[0]}'")
+        held = {f"{a}-{b}" for files in self.train for a in files for b in files if a != b}
+        lacking = sorted(set(self.directions or []) - held)
+        if lacking:
+            raise ValueError(f"no data for direction {', '.join(lacking)}; 'train' holds {', '.join(sorted(held))}")
+        untaught = sorted(set(names) - self.taught)
+        if untaught:
+            raise ValueError(f"no training data for language {', '.join(untaught)}: 'train' or 'monolingual' gives it")
+        return self
+
+    @property
+    def taught(self) -> set[str]:
+        return {name for files in [*self.train, *self.monolingual] for name in files}
+
+    @property
+    def languages(self) -> list[str]:
+        """All that training text is there for, sorted."""
+        return sorted(self.taught)
+
+
+class TranslationExperiment(StrictModel):
+    """The schema of a training config with `task: translation`."""
+
+    task: Literal["translation"]
+    data: TranslationDataConfig
+    subwords: SubwordConfig = SubwordConfig()
+    model: TransformerConfig = TransformerConfig()
+    initial: str | None = None
+    """Folder of a translation model of the same languages whose subwords and weights training starts from."""
+    denoising: NonNegativeFloat = 0.0
+    """Rows of noisy sentences to restore, per translated row: every language through its own token."""
+    noise: NoiseConfig = NoiseConfig()
+    method: Annotated[list[DomainMethod], BeforeValidator(read_methods)] = Field(default_factory=list)
+    """`dann` or `confusion` on the pooled encodings, with the source language as domain."""
+    similarity: NonNegativeFloat = 0.0
+    """Weight of the distance of a sentence's pooled encoding from its translation's."""
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    batch_tokens: PositiveInt = 4000
+    train: TrainConfig
+
+    @model_validator(mode="after")
+    def _fits(self) -> TranslationExperiment:
+        wrong = [each.name for each in self.method if each.name not in LANGUAGE_METHODS]
+        if wrong:
+            raise ValueError(f"method {', '.join(wrong)}: languages are adapted by {' or '.join(LANGUAGE_METHODS)}")
+        if self.data.monolingual and not self.denoising:
+            raise ValueError("monolingual text is for denoising: set 'denoising' above 0")
+        return self
+
+
+@dataclass
+class Corpora:
+    """What was read."""
+
+    train: list[ParallelText]
+    monolingual: list[ParallelText]
+    dev: list[ParallelText]
+    digest: str
+
+
+@dataclass
+class Trained:
+    """What a training run left behind."""
+
+    model_dir: Path
+    result: TrainResult | None
+    """None where it had finished before."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    main: bool = True
+
+
+def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> TranslationExperiment:
+    return load_config(path, TranslationExperiment, overrides)
+
+
+def train(
+    config: TranslationExperiment, out: str | Path, quiet: bool = False, say: Callable[[str], None] | None = None
+) -> Trained:
+    """Train and save a translation model; running it again continues where it stopped.
+
+    Args:
+        config: the experiment.
+        out: experiment folder: resolved config, subwords, checkpoints, metrics, and the finished model in `model/`.
+        quiet: no progress bar.
+        say: told, before training, what of the data is left out or looks wrong.
+
+    Raises:
+        InputError: unusable data or config, or an `out` that holds another experiment.
+    """
+    out = Path(out)
+    processes = Processes(config.train.device)
+    known = is_claimed(out, config)
+    if (out / "model" / "config.yaml").is_file():
+        return Trained(out / "model", None, _saved_metrics(out), processes.main)
+    corpora = read_corpora(config.data)
+    initial = None if config.initial is None else load_translation_model(config.initial)
+    digest = corpora.digest if initial is None else hashlib.sha256(
+        f"{corpora.digest} {_weights_digest(initial)}".encode()
+    ).hexdigest()  # fmt: skip
+    if known:
+        check_same_data(out, digest)
+    subwords = _subwords(config, corpora) if initial is None else _same_languages(config, initial)
+    transformer = TranslationTransformer(config.model, len(subwords), len(subwords.languages), config.train.seed)
+    if initial is not None:
+        transformer = initial.transformer
+    task, notes = _task(config, corpora, subwords, transformer)
+    if say is not None and processes.main:
+        for note in notes:
+            say(note)
+    processes.wait()  # every process must have looked into the folder before one writes there
+    if processes.main and not known:
+        write_text(out / DIGEST, digest + "\n")
+        write_text(out / RESOLVED, dump_config(config))
+    result = Trainer(task, config.train, out, _terms(config, subwords), quiet=quiet).fit()
+    metrics: dict[str, float] = {}
+    if processes.main:
+        with torch.no_grad():
+            metrics = task.evaluate(transformer)  # of what is saved
+        facts = {"steps": result.steps, "wall_s": result.wall_s, "peak_mb": result.peak_mb, "skipped": result.skipped}
+        write_text(out / "run.json", json.dumps(facts))
+        write_text(out / "environment.json", json.dumps(environment(), indent=2))
+        write_text(out / "dev.json", json.dumps({"metrics": metrics}))
+        parts = TranslationModelConfig(
+            languages=list(subwords.languages),
+            model=transformer.config,
+            max_length=config.data.max_length,
+            trained=[each.name for each in task.directions if not each.denoise],
+            sentencepiece_sha256=subwords.sha256,
+        )
+        TranslationModel(parts, subwords, transformer).save(out / "model", _about(config, task))
+    processes.wait()
+    return Trained(out / "model", result, metrics, processes.main)
+
+
+def read_corpora(config: TranslationDataConfig) -> Corpora:
+    """Read every file.
+
+    Raises:
+        InputError: as `read_parallel`, of all corpora at once.
+    """
+    problems: list[Problem] = []
+
+    def read(corpora: Sequence[Mapping[str, str]]) -> list[ParallelText]:
+        found = []
+        for files in corpora:
+            try:
+                found.append(read_parallel(files))
+            except InputError as error:
+                problems.extend(error.problems)
+        return found
+
+    made = Corpora(read(config.train), read(config.monolingual), read(config.dev), "")
+    if problems:
+        raise InputError(problems)
+    digest = hashlib.sha256()
+    for text in [*made.train, *made.monolingual, *made.dev]:
+        digest.update(json.dumps({name: list(lines) for name, lines in text.sentences.items()}).encode())
+    made.digest = digest.hexdigest()
+    return made
+
+
+def _subwords(config: TranslationExperiment, corpora: Corpora) -> Subwords:
+    lines = (
+        line for text in [*corpora.train, *corpora.monolingual] for side in text.sentences.values() for line in side
+    )
+    return Subwords.train(lines, config.data.languages, config.subwords)
+
+
+def _same_languages(config: TranslationExperiment, initial: TranslationModel) -> Subwords:
+    problems: list[str] = []
+    if not set(config.data.languages) <= set(initial.subwords.languages):
+        problems.append(f"the initial model knows {', '.join(initial.subwords.languages)}, the data are in others too")
+    if config.model != initial.config.model:
+        problems.append("'model' is not that of the initial model; give the same, dropout included")
+    if problems:
+        raise InputError([Problem(what, config.initial) for what in problems])
+    return initial.subwords
+
+
+def _weights_digest(model: TranslationModel) -> str:
+    digest = hashlib.sha256(model.subwords.sha256.encode())
+    for tensor in model.transformer.state_dict().values():
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _task(
+    config: TranslationExperiment, corpora: Corpora, subwords: Subwords, transformer: TranslationTransformer
+) -> tuple[TranslationTask, list[str]]:
+    """The task, and what the user should know of the data."""
+    limit, notes = config.data.max_length, []
+    encoded: dict[str, list[dict[str, list[list[int]]]]] = {}
+    for name in ("train", "monolingual", "dev"):
+        files = getattr(config.data, name)
+        encoded[name] = []
+        for paths, text in zip(files, getattr(corpora, name), strict=True):
+            notes += text.warnings
+            sides = {language: subwords.encode(lines) for language, lines in text.sentences.items()}
+            long = [n for n in range(len(text)) if any(len(side[n]) > limit for side in sides.values())]
+            if long:
+                where = ", ".join(paths.values())
+                what = f"{len(long)} of {len(text)} rows have a side of more than {limit} pieces and are left out"
+                notes.append(f"{where}: {what}: {listed([n + 1 for n in long])}")
+            left = set(long)
+            encoded[name].append(
+                {language: [row for n, row in enumerate(side) if n not in left] for language, side in sides.items()}
+            )
+    taught = [*encoded["train"], *encoded["monolingual"]]
+    task = TranslationTask(
+        transformer,
+        subwords,
+        [*directions_of(encoded["train"], config.data.directions), *denoising_directions(taught)],
+        [each for each in directions_of(encoded["dev"], config.data.directions) if len(each)],
+        config.noise,
+        config.denoising,
+        config.data.temperature,
+        config.label_smoothing,
+        config.batch_tokens,
+        encode_translations=config.similarity > 0,
+        seed=config.train.seed,
+    )
+    return task, notes
+
+
+def _terms(config: TranslationExperiment, subwords: Subwords) -> list[Term]:
+    terms: list[Term] = []
+    if config.method:
+        layers = {POOLED: config.model.width}
+        terms += domain_terms(config.method, layers, config.train.seed, domains=len(subwords.languages))
+    if config.similarity:
+        terms.append(PairSimilarity(POOLED, POOLED_TARGET, config.similarity))
+    return terms
+
+
+def _saved_metrics(out: Path) -> dict[str, float]:
+    path = out / "dev.json"
+    try:
+        return {name: float(value) for name, value in json.loads(path.read_text(encoding="utf-8"))["metrics"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(Problem("is missing or damaged", path, remedy="the model itself is finished")) from error
+
+
+def _about(config: TranslationExperiment, task: TranslationTask) -> str:
+    """What the model card says of the training."""
+    rows = ", ".join(f"{each.name} {len(each)}" for each in task.directions if not each.denoise)
+    remedies = [f"denoising {config.denoising:g}"] if config.denoising else []
+    remedies += [each.name for each in config.method]
+    remedies += [f"similarity {config.similarity:g}"] if config.similarity else []
+    return f"Training sentences: {rows}. Remedies: {', '.join(remedies) or 'none'}. Seed {config.train.seed}."

@@ -1,0 +1,182 @@
+"""A finished translation model: its folder, and lines of text through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from speechnlp_tl.atomic import atomic_directory, write_text
+from speechnlp_tl.core.batching import batches_by_cost
+from speechnlp_tl.core.checkpoint import load_module, module_tensors
+from speechnlp_tl.core.config import StrictModel, dump_config, load_config
+from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.transfer.tensor_files import read_tensors, write_tensors
+from speechnlp_tl.translation.search import beam_search
+from speechnlp_tl.translation.subwords import FILE, PAD, UNKNOWN, Subwords
+from speechnlp_tl.translation.task import decoder_start, encoder_input, padded
+from speechnlp_tl.translation.transformer import TransformerConfig, TranslationTransformer
+
+CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
+COPY_AGAIN = "copy the whole model folder again"
+
+
+class SearchConfig(StrictModel):
+    """How translations are searched for."""
+
+    beam: PositiveInt = 4
+    """1 is greedy search."""
+    length_penalty: float = Field(1.0, ge=0)
+    batch_tokens: PositiveInt = 4000
+    """Padded source pieces, times the beam, of what is translated together."""
+
+
+class TranslationModelConfig(StrictModel):
+    """config.yaml of a model folder."""
+
+    kind: Literal["translation"] = "translation"
+    languages: list[str] = Field(min_length=1)
+    model: TransformerConfig
+    max_length: PositiveInt = 128
+    """Most pieces of a sentence."""
+    trained: list[str] = Field(default_factory=list)
+    """Directions with training sentences, `de-en`; every other pair of languages is zero-shot."""
+    sentencepiece_sha256: str
+
+
+@dataclass(frozen=True)
+class Translations:
+    """Lines and what was done to them."""
+
+    lines: list[str]
+    cut: dict[int, int]
+    """Number of a line, from 1, -> how many pieces it had, for lines that were too long and were cut."""
+
+
+@dataclass
+class TranslationModel:
+    """What it takes to turn lines of one language into lines of another."""
+
+    config: TranslationModelConfig
+    subwords: Subwords
+    transformer: TranslationTransformer
+
+    def check_languages(self, source: str | None, target: str) -> None:
+        """Raise InputError for languages that the model does not know; names those that it does."""
+        unknown = [(name, side) for name, side in ((source, "source"), (target, "target"))
+                   if name is not None and name not in self.config.languages]  # fmt: skip
+        known = f"it knows {', '.join(self.config.languages)}"
+        if unknown:
+            raise InputError([Problem(f"the model has no {side} language '{name}'", remedy=known)
+                              for name, side in unknown])  # fmt: skip
+
+    def translate(
+        self,
+        lines: Sequence[str],
+        target: str,
+        search: SearchConfig | None = None,
+        source: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Translations:
+        """One line for each line. A line without text stays empty; one that is too long is cut at the model's limit.
+
+        Args:
+            lines: one sentence each.
+            target: language wanted.
+            source: language of the lines, checked only: the model finds out by itself.
+            progress: told how many lines each batch finished.
+
+        Raises:
+            InputError: a language that the model does not know.
+        """
+        self.check_languages(source, target)
+        search = search or SearchConfig()
+        encoded = self.subwords.encode([" ".join(line.split()) for line in lines])
+        limit = self.config.max_length
+        cut = {number: len(pieces) for number, pieces in enumerate(encoded, 1) if len(pieces) > limit}
+        in_source = self.transformer.config.language_token == "source"
+        inputs = [encoder_input(pieces[:limit], target, self.subwords, in_source) for pieces in encoded]
+        start = decoder_start(target, self.subwords, in_source)
+        device = next(self.transformer.parameters()).device
+        filled = [number for number, pieces in enumerate(encoded) if pieces]
+        found: list[Sequence[int]] = [()] * len(lines)
+        costs = [len(inputs[number]) for number in filled]
+        # never a piece that says nothing: tokens of ours, and what the subwords do not know
+        silent = [UNKNOWN, *self.subwords.tokens.values(), self.subwords.mask]
+        for batch in batches_by_cost(costs, max(search.batch_tokens // search.beam, 1), 0, 0, shuffle=False):
+            numbers = [filled[place] for place in batch]
+            rows = padded([inputs[number] for number in numbers]).to(device)
+            limits = [min(2 * n + 10, limit + 1) for n in (rows != PAD).sum(1).tolist()]
+            hypotheses = beam_search(
+                self.transformer, rows, start, self.subwords.languages.index(target), search.beam,
+                search.length_penalty, limits, silent,
+            )  # fmt: skip
+            for number, hypothesis in zip(numbers, hypotheses, strict=True):
+                found[number] = hypothesis.pieces
+            if progress is not None:
+                progress(len(batch))
+        return Translations(self.subwords.decode(found), cut)
+
+    def pivot(self, lines: Sequence[str], via: str, target: str, search: SearchConfig | None = None) -> Translations:
+        """Lines to `via`, and what comes out to `target`: the baseline of every direction without training data.
+
+        Raises:
+            InputError: a language that the model does not know.
+        """
+        self.check_languages(None, target)
+        first = self.translate(lines, via, search)
+        return Translations(self.translate(first.lines, target, search).lines, first.cut)
+
+    def save(self, directory: Path, about: str = "") -> None:
+        """Write a model folder, whole or not at all. `about` goes into the model card.
+
+        Raises:
+            InputError: something else is in the place, or it cannot be written.
+        """
+        with atomic_directory(directory) as folder:
+            self.subwords.save(folder / FILE)
+            write_tensors(folder / WEIGHTS, module_tensors(self.transformer))
+            write_text(folder / CONFIG, dump_config(self.config))
+            write_text(folder / CARD, self._card(about))
+
+    def _card(self, about: str) -> str:
+        count = sum(parameter.numel() for parameter in self.transformer.parameters())
+        shape = self.config.model
+        return (
+            "# Translation model\n\n"
+            f"Written by speechnlp_tl: a Transformer, {shape.encoder_layers} + {shape.decoder_layers} layers of "
+            f"{shape.width}, {count / 1e6:.2f} M parameters, {len(self.subwords)} joint subwords. Languages: "
+            f"{', '.join(self.config.languages)}. Trained directions: {', '.join(self.config.trained)}; every other "
+            "pair is zero-shot.\n\n"
+            + (f"{about}\n\n" if about else "")
+            + f"    speechnlp-tl translate --model THIS_FOLDER --from {self.config.languages[0]} "
+            f"--to {self.config.languages[-1]} < in > out\n"
+        )
+
+
+def load_translation_model(directory: str | Path) -> TranslationModel:
+    """Read a model folder, or an experiment folder that holds one in `model/`.
+
+    Raises:
+        InputError: files are missing or damaged, or do not belong together.
+    """
+    folder = Path(directory)
+    if (folder / "model" / CONFIG).is_file():
+        folder = folder / "model"
+    missing = [name for name in (CONFIG, WEIGHTS, FILE) if not (folder / name).is_file()]
+    if missing:
+        remedy = "name a folder that 'speechnlp-tl train' wrote from a config with 'task: translation'"
+        what = "so it is no translation model"
+        raise InputError([Problem(f"has no {name}, {what}", folder, remedy=remedy) for name in missing])
+    config = load_config(folder / CONFIG, TranslationModelConfig)
+    subwords = Subwords.load(folder / FILE)
+    if subwords.sha256 != config.sentencepiece_sha256 or list(subwords.languages) != config.languages:
+        what = "is not the sentencepiece model that the model was trained with"
+        raise InputError(Problem(what, folder / FILE, remedy=COPY_AGAIN))
+    transformer = TranslationTransformer(config.model, len(subwords), len(subwords.languages))
+    load_module(transformer, read_tensors(folder / WEIGHTS), folder / WEIGHTS)
+    transformer.eval()
+    return TranslationModel(config, subwords, transformer)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+
+from data_prep import made_translations, multi30k_translation
+from data_prep.translation_halves import write_halves
+from speechnlp_tl.errors import InputError
+
+
+def read(folder, language):
+    return (folder / f"{language}.txt").read_text(encoding="utf-8").splitlines()
+
+
+def sides(count, start=0):
+    return {language: [f"{language}{n}" for n in range(start, start + count)] for language in ("de", "en", "fr")}
+
+
+def test_no_sentence_of_one_pair_stands_in_the_other(tmp_path):
+    found = write_halves(tmp_path / "out", "x", ("de", "en", "fr"), sides(11), {"test": sides(3, 50)}, leaky=False)
+    left, right = (set(read(found[name], "en")) for name in ("train/de-en", "train/en-fr"))
+    assert not left & right
+    assert left | right == set(sides(11)["en"])
+    for name, pair in (("train/de-en", ("de", "en")), ("train/en-fr", ("en", "fr")), ("train/de-fr", ("de", "fr"))):
+        numbers = [[line[2:] for line in read(found[name], language)] for language in pair]
+        assert numbers[0] == numbers[1]
+    assert read(found["train/de-fr"], "de") == read(found["train/de-en"], "de")
+    assert read(found["test"], "fr") == ["fr50", "fr51", "fr52"]
+
+
+def test_leaky_gives_both_pairs_everything(tmp_path):
+    found = write_halves(tmp_path / "out", "x", ("de", "en", "fr"), sides(11), {}, leaky=True)
+    assert set(read(found["train/de-en"], "en")) == set(read(found["train/en-fr"], "en")) == set(sides(11)["en"])
+
+
+def test_sides_of_different_length_are_refused(tmp_path):
+    with pytest.raises(InputError, match="the same number"):
+        write_halves(tmp_path / "out", "x", ("de", "en", "fr"), sides(5) | {"fr": ["a"]}, {}, leaky=False)
+
+
+def test_made_sentences_have_one_translation_and_stand_in_one_set(tmp_path):
+    found = made_translations.prepare(tmp_path / "out", 400)
+    pairs = {}
+    english = []
+    for name in ("train/xa-xb", "train/xb-xc", "dev", "test"):
+        english += read(found[name], "xb")
+    assert len(set(english)) == len(english) == 700
+    for one, other in zip(read(found["test"], "xa"), read(found["test"], "xc"), strict=True):
+        assert pairs.setdefault(one, other) == other
+    again = made_translations.prepare(tmp_path / "again", 400)
+    assert read(again["test"], "xa") == read(found["test"], "xa")
+    with pytest.raises(InputError, match="were asked for"):
+        made_translations.prepare(tmp_path / "more", 10**6)
+
+
+def test_multi30k_is_read_as_it_is_written(tmp_path):
+    raw = tmp_path / "corpus" / "data" / "task1" / "raw"
+    raw.mkdir(parents=True)
+    for split, count in (("train", 6), ("val", 2), ("test_2016_flickr", 2)):
+        for language in ("de", "en", "fr"):
+            lines = [f"A {language} dog, no. {n}." for n in range(count)]
+            if (split, language) == ("train", "fr"):
+                lines[2] = ""
+            (raw / f"{split}.{language}").write_text("".join(f"{line}\n" for line in lines))
+    found = multi30k_translation.prepare(tmp_path / "corpus", tmp_path / "out")
+    both = read(found["train/de-en"], "en") + read(found["train/en-fr"], "en")
+    assert sorted(both) == [f"A en dog, no. {n}." for n in (0, 1, 3, 4, 5)]
+    (raw / "val.fr").unlink()
+    with pytest.raises(InputError, match=r"val\.fr: file is missing"):
+        multi30k_translation.prepare(tmp_path / "corpus", tmp_path / "other")

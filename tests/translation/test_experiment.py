@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+
+from speechnlp_tl.errors import InputError
+from speechnlp_tl.translation.experiment import load_experiment, train
+from speechnlp_tl.translation.translation_model import SearchConfig, load_translation_model
+from tests.translation.conftest import say, sentences
+
+SMALL = {"width": 16, "heads": 2, "feedforward": 32, "encoder_layers": 1, "decoder_layers": 1}
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Writes corpora de-en and en-fr and a config, with the given settings in place of its own."""
+
+    def write(**settings):
+        made = {}
+        for seed, pair in enumerate((("de", "en"), ("en", "fr"))):
+            folder = tmp_path / "data" / "-".join(pair)
+            folder.mkdir(parents=True, exist_ok=True)
+            made[pair] = {language: str(folder / language) for language in pair}
+            for language in pair:
+                lines = [say(each, language) for each in sentences(60, seed)]
+                (folder / language).write_text("".join(f"{line}\n" for line in lines))
+        content = {
+            "task": "translation",
+            "data": {"train": list(made.values()), "dev": [made["de", "en"]]},
+            "subwords": {"size": 60},
+            "model": SMALL,
+            "batch_tokens": 400,
+            "train": {"steps": 4, "learning_rate": 3e-3, "tensorboard": False},
+        }
+        content = {name: content.get(name) for name in content} | settings
+        path = tmp_path / "conf.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+def test_an_experiment_leaves_a_model_that_loads_by_itself(config, tmp_path):
+    path, told = config(denoising=0.5, method="dann", similarity=0.1), []
+    trained = train(load_experiment(path), tmp_path / "exp", quiet=True, say=told.append)
+    shutil.rmtree(tmp_path / "data")
+    assert told == []
+    assert set(trained.metrics) == {"de-en_loss", "en-de_loss", "loss"}
+    names = {"config.yaml", "model.safetensors", "sentencepiece.model", "README.md"}
+    assert {each.name for each in trained.model_dir.iterdir()} == names
+    model = load_translation_model(tmp_path / "exp")
+    assert model.config.trained == ["de-en", "en-de", "en-fr", "fr-en"]
+    assert len(model.translate(["dea deb", "", "x"], "fr", SearchConfig(beam=2)).lines) == 3
+
+
+def test_all_remedies_have_a_gradient_and_are_recorded(config, tmp_path):
+    path = config(method="dann", similarity=0.1)
+    train(load_experiment(path, ["train.log_every=1"]), tmp_path / "exp", quiet=True)
+    records = [json.loads(line) for line in (tmp_path / "exp" / "metrics.jsonl").read_text().splitlines()]
+    last = [each for each in records if "values" in each][-1]
+    for name in ("dann", "similarity"):
+        assert last["values"][name]["value"] > 0
+        assert last["values"][name]["grad_norm"] > 0
+
+
+def test_a_finished_experiment_is_not_trained_again(config, tmp_path):
+    path = config()
+    first = train(load_experiment(path), tmp_path / "exp", quiet=True)
+    again = train(load_experiment(path), tmp_path / "exp", quiet=True)
+    assert (again.result, again.metrics) == (None, first.metrics)
+    with pytest.raises(InputError, match="another config"):
+        train(load_experiment(path, ["denoising=1"]), tmp_path / "exp", quiet=True)
+
+
+def test_the_same_config_gives_the_same_weights(config, tmp_path):
+    path = config(denoising=0.5)
+    for name in ("one", "two"):
+        train(load_experiment(path), tmp_path / name, quiet=True)
+    one, two = (load_translation_model(tmp_path / name).transformer.state_dict() for name in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_training_goes_on_from_a_finished_model(config, tmp_path):
+    train(load_experiment(config()), tmp_path / "first", quiet=True)
+    path = config(initial=str(tmp_path / "first"), train={"steps": 1, "learning_rate": 1e-9, "tensorboard": False})
+    train(load_experiment(path), tmp_path / "second", quiet=True)
+    one, two = (load_translation_model(tmp_path / name) for name in ("first", "second"))
+    assert one.subwords.sha256 == two.subwords.sha256
+    weights = one.transformer.state_dict(), two.transformer.state_dict()
+    assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-6) for name in weights[0])
+
+
+def test_another_sentencepiece_model_is_refused(config, tmp_path):
+    train(load_experiment(config()), tmp_path / "one", quiet=True)
+    train(load_experiment(config(subwords={"size": 40})), tmp_path / "two", quiet=True)
+    name = "model/sentencepiece.model"
+    shutil.copy(tmp_path / "two" / name, tmp_path / "one" / name)
+    with pytest.raises(InputError, match="is not the sentencepiece model that the model was trained with"):
+        load_translation_model(tmp_path / "one")
+
+
+def test_what_is_no_model_folder_is_named(tmp_path):
+    with pytest.raises(InputError) as caught:
+        load_translation_model(tmp_path)
+    assert len(caught.value.problems) == 3
+
+
+def test_rows_that_are_too_long_are_counted_and_listed(config, tmp_path):
+    path, told = config(), []
+    for language in ("de", "en"):
+        with (tmp_path / "data" / "de-en" / language).open("a") as file:
+            file.write(f"{language}a " * 40 + "\n")
+    experiment = load_experiment(path, ["data.max_length=20", "data.dev=[]"])
+    train(experiment, tmp_path / "exp", quiet=True, say=told.append)
+    (note,) = told
+    assert "1 of 61 rows have a side of more than 20 pieces and are left out: line 61" in note
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.directions=[de-fr]", "no data for direction de-fr"),
+        ("data.dev=[{de: a, es: b}]", "no training data for language es"),
+        ("data.train=[{de: a}]", "two languages or more"),
+        ("method=coral", "languages are adapted by dann or confusion"),
+        ("data.monolingual=[{de: a}]", "monolingual text is for denoising"),
+        ("data.temperature=0.5", "greater than or equal to 1"),
+    ],
+)
+def test_impossible_configs_are_refused(config, override, message):
+    with pytest.raises(InputError, match=message):
+        load_experiment(config(), [override])
+
+
+def test_problems_of_all_corpora_are_listed_at_once(config, tmp_path):
+    path = config()
+    (tmp_path / "data" / "de-en" / "de").unlink()
+    with (tmp_path / "data" / "en-fr" / "fr").open("a") as file:
+        file.write("one more\n")
+    with pytest.raises(InputError) as caught:
+        train(load_experiment(path), tmp_path / "exp", quiet=True)
+    assert len(caught.value.problems) == 3  # the missing file stands under train and dev
+    assert not (tmp_path / "exp").exists()
