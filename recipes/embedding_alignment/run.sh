@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Words of one language translated by words of another: spaces aligned with 5000, 500, 25 or no words, or learned together.
 #
-#   ./run.sh                             # Bible, Tatoeba and Multi30k: six pairs of languages, what RESULTS.md reports
+#   ./run.sh                             # Bible, Tatoeba and Multi30k: five pairs and six languages, what RESULTS.md reports
 #   ./run.sh --conf conf/quick.yaml      # one pair, one seed: a quarter of an hour
 #   ./run.sh --conf conf/full.yaml       # eight pairs, every edition of the Bible, five seeds: many hours
 #   ./run.sh --corpus synthetic          # made languages, no network, under two minutes
