@@ -1,8 +1,8 @@
 """RESULTS.md of a recipe whose tables it makes itself, and the published results beside the recipe.
 
-A recipe's `local/report.py` is a `ResultsPage` and `main(page)`; it takes --corpus, --results, --figures, --out and
---publish. A `discussion.md` beside it stands above the tables. With `--publish true` the records replace those of the
-same corpus in the results.json beside the recipe, and its RESULTS.md is rendered anew.
+A recipe's `local/report.py` is a `ResultsPage` and `main(page)`; it takes --results, --figures, --out and --publish. A
+`discussion.md` beside it stands above the tables. With `--publish true` the records replace those of their corpora in
+the results.json beside the recipe, and its RESULTS.md is rendered anew.
 """
 
 from __future__ import annotations
@@ -45,14 +45,15 @@ class ResultsPage:
         text = render_results(records, self.title, self.command, environment(), [], "\n\n".join(parts))
         write_text(folder / "RESULTS.md", text)
 
-    def publish(self, records: Sequence[Record], corpus: str, figures: Path) -> None:
-        """Put records and pictures of a corpus in the place of earlier ones beside the recipe."""
-        for figure in sorted(figures.glob(f"{corpus}-*.png")):
+    def publish(self, records: Sequence[Record], figures: Path) -> None:
+        """Put records and pictures of their corpora in the place of earlier ones beside the recipe."""
+        corpora = {record.corpus for record in records}
+        for figure in sorted(path for corpus in corpora for path in figures.glob(f"{corpus}-*.png")):
             with atomic_file(self.folder / "figures" / figure.name) as temporary:
                 temporary.write_bytes(figure.read_bytes())
         path = self.folder / "results.json"
         earlier = read_results(path) if path.is_file() else []
-        merged = [*(old for old in earlier if old.corpus != corpus), *records]
+        merged = [*(old for old in earlier if old.corpus not in corpora), *records]
         write_results(path, merged)
         self.render(self.folder, merged)
 
@@ -60,7 +61,6 @@ class ResultsPage:
 def main(page: ResultsPage, description: str | None) -> None:
     """The command line of a recipe's `local/report.py`."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--corpus", required=True)
     for name in ("results", "figures", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--publish", choices=("true", "false"), default="false")
@@ -70,7 +70,7 @@ def main(page: ResultsPage, description: str | None) -> None:
         records = read_results(arguments.results)
         page.render(arguments.out, records)
         if arguments.publish == "true":
-            page.publish(records, arguments.corpus, arguments.figures)
+            page.publish(records, arguments.figures)
         print(arguments.out / "RESULTS.md")
 
     run(work)

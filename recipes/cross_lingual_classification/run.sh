@@ -23,5 +23,5 @@ stage 5 "score" "$data" "$runs/predictions" local -- \
 stage 5 "pictures" "$exp/results.json" local -- \
   python local/pictures.py "${given[@]}" --corpus "$corpus" --results "$exp/results.json" --out "$exp/figures"
 stage 6 "report" "$exp/results.json" "$exp/figures" local -- \
-  python local/report.py --corpus "$corpus" --results "$exp/results.json" --figures "$exp/figures" --out "$exp" \
+  python local/report.py --results "$exp/results.json" --figures "$exp/figures" --out "$exp" \
   --publish "$publish"

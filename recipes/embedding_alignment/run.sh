@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Words of one language translated by words of another: spaces aligned with 5000, 500, 25 or no words, or learned together.
 #
-#   ./run.sh                             # Bible, Tatoeba and Multi30k: five pairs and six languages, what RESULTS.md reports
-#   ./run.sh --conf conf/quick.yaml      # one pair, one seed: a quarter of an hour
+#   ./run.sh                             # Bible, Tatoeba and Multi30k: English and French, five seeds
+#   ./run.sh --conf conf/editions.yaml   # the same with more text for the vectors, one seed, the quick systems
 #   ./run.sh --conf conf/full.yaml       # eight pairs, every edition of the Bible, five seeds: many hours
 #   ./run.sh --corpus synthetic          # made languages, no network, under two minutes
 set -euo pipefail
@@ -29,5 +29,5 @@ stage 5 "pictures" "$exp/results.json" local -- \
   python local/pictures.py --corpus "$corpus" --conf "$conf" --data "$data" --runs "$runs" \
   --results "$exp/results.json" --out "$exp/figures"
 stage 6 "report" "$exp/results.json" "$exp/figures" local -- \
-  python local/report.py --corpus "$corpus" --results "$exp/results.json" --figures "$exp/figures" --out "$exp" \
+  python local/report.py --results "$exp/results.json" --figures "$exp/figures" --out "$exp" \
   --publish "$publish"

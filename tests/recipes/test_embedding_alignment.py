@@ -40,13 +40,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data"
 
 
-@pytest.mark.parametrize("name", ["synthetic", "quick", "real", "full"])
+@pytest.mark.parametrize("name", ["synthetic", "real", "full"])
 def test_configurations_are_valid_and_name_their_fallbacks(local, name: str) -> None:
     config = load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig)
     assert [each.fallback for each in config.systems.values() if each.link == "none"] == [
         "identical strings, self-learning"
     ] * 2
     assert {0, max(config.budgets)} <= {budget for system in config.systems for budget in config.budgets_of(system)}
+
+
+def test_more_text_is_another_corpus(local) -> None:
+    editions, real = (
+        load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig) for name in ("editions", "real")
+    )
+    assert (editions.corpus_name("real"), real.corpus_name("real")) == ("real-all-editions", "real")
+
+
+def test_seeds_are_those_of_the_pair_or_fewer(local) -> None:
+    config = load_config(RECIPE / "conf" / "real.yaml", local.settings.RecipeConfig)
+    config = config.model_copy(update={"pairs": ["en-fr", "de-fr"], "more_seeds": {"de-fr": 7}})
+    assert [len(config.seeds_of(pair)) for pair in config.pairs] == [5, 7]
+    assert [len(config.seeds_of("en-fr", name)) for name in ("rcsls", "procrustes", "merged sentences")] == [2, 5, 2]
+    assert [len(config.seeds_of_language(name)) for name in ("en", "fr", "de")] == [5, 7, 7]
 
 
 def test_what_does_not_fit_together_in_a_configuration_is_said(local, tmp_path: Path) -> None:

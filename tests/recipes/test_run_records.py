@@ -93,9 +93,9 @@ def test_published_records_replace_those_of_their_corpus_only(tmp_path: Path) ->
     made.mkdir()
     (made / "real-tsne.png").write_bytes(b"picture")
     page = ResultsPage(tmp_path, "Results", "run.sh", sections, {"tsne": "a picture"})
-    page.publish([record("real", 1.0), record("real", 2.0, "gone")], "real", made)
-    page.publish([record("synthetic", 9.0)], "synthetic", made)
-    page.publish([record("real", 3.0)], "real", made)
+    page.publish([record("real", 1.0), record("real", 2.0, "gone")], made)
+    page.publish([record("synthetic", 9.0)], made)
+    page.publish([record("real", 3.0)], made)
     assert [(each.corpus, each.value) for each in read_results(tmp_path / "results.json")] == [
         ("real", 3.0),
         ("synthetic", 9.0),

@@ -34,10 +34,11 @@ def main() -> None:
 def _work(arguments: argparse.Namespace) -> None:
     runs = Runs(load_config(arguments.conf, RecipeConfig), arguments.data, arguments.runs)
     pair = runs.config.picture or runs.config.pairs[0]
+    corpus = runs.config.corpus_name(arguments.corpus)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    _tsne(runs, pair, arguments.out / f"{arguments.corpus}-tsne.png")
-    found = Found([record for record in read_results(arguments.results) if record.corpus == arguments.corpus])
-    _sizes(found, pair, arguments.out / f"{arguments.corpus}-dictionary.png")
+    _tsne(runs, pair, arguments.out / f"{corpus}-tsne.png")
+    found = Found([record for record in read_results(arguments.results) if record.corpus == corpus])
+    _sizes(found, pair, arguments.out / f"{corpus}-dictionary.png")
     print(arguments.out)
 
 

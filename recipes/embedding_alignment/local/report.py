@@ -12,7 +12,9 @@ from recipes.results_page import ResultsPage, main
 PAGE = ResultsPage(
     folder=Path(__file__).parent.parent,
     title="Words across languages: results",
-    command=f"recipes/{RECIPE}/run.sh --publish true",
+    command="\n    ".join(
+        f"recipes/{RECIPE}/run.sh --publish true{more}" for more in ("", " --conf conf/editions.yaml")
+    ),
     sections=sections,
     pictures={
         "tsne": "words and their translations, before and after (t-SNE)",

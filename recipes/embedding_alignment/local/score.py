@@ -49,7 +49,8 @@ def main() -> None:
 
 def _work(arguments: argparse.Namespace) -> None:
     runs = Runs(load_config(arguments.conf, RecipeConfig), arguments.data, arguments.runs)
-    common = {"recipe": RECIPE, "corpus": arguments.corpus, "synthetic": arguments.corpus == "synthetic"}
+    corpus = runs.config.corpus_name(arguments.corpus)
+    common = {"recipe": RECIPE, "corpus": corpus, "synthetic": arguments.corpus == "synthetic"}
     common |= {"commit": environment().get("commit")}
     records: list[Record] = []
     for cell in cells(runs):

@@ -99,6 +99,10 @@ class RecipeConfig(StrictModel):
     )
     picture: str | None = Field(None, description="pair of the t-SNE; the first one when not given")
 
+    def corpus_name(self, corpus: str) -> str:
+        """What results call it: more text is another corpus."""
+        return f"{corpus}-all-editions" if self.all_editions else corpus
+
     @property
     def languages(self) -> list[str]:
         """All of them, in the order in which they are named."""
