@@ -57,25 +57,29 @@ def adaptation_curve(
     baseline: float | None = None,
     title: str = "",
     metric: str = "WER",
+    baseline_name: str = "unadapted",
+    amount: str = "adaptation data",
 ) -> Figure:
     """Error rate (percent) against the amount of adaptation data on a logarithmic axis, one line a method.
 
     Args:
         unit: of x, "seconds" or "utterances".
         baseline: rate of the unadapted model, drawn as a level line: no data has no place on a logarithmic axis.
+        baseline_name: what the level line is called.
+        amount: what x is an amount of.
     """
     figure, axes = _axes(title)
     if baseline is not None:
-        axes.axhline(baseline, color="#666666", linewidth=1.2, linestyle=(0, (1, 1)), label="unadapted")
+        axes.axhline(baseline, color="#666666", linewidth=1.2, linestyle=(0, (1, 1)), label=baseline_name)
     for index, line in enumerate(series):
         # many bands on top of each other turn to mud
         _draw(axes, line, index, band=0.16 if len(series) <= 4 else 0.07)
     axes.set_xscale("log")
     amounts = sorted({x for line in series for x in line.x})
     if 0 < len(amounts) <= 8:
-        axes.set_xticks(amounts, [f"{amount:.3g}" for amount in amounts])
+        axes.set_xticks(amounts, [f"{each:g}" if each == round(each) else f"{each:.3g}" for each in amounts])
         axes.set_xticks([], minor=True)
-    axes.set_xlabel(f"adaptation data ({unit})")
+    axes.set_xlabel(f"{amount} ({unit})")
     axes.set_ylabel(f"{metric} (%)")
     axes.set_ylim(bottom=0)
     _legend(figure, axes)

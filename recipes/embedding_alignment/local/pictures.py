@@ -73,9 +73,9 @@ def _sizes(found: Found, pair: str, path: Path) -> None:
             series.append(Series(system, x, y, [low for low, _ in ends_], [high for _, high in ends_]))
         none = found.get(f"{system} (csls)", pair, 0)
         without += [] if none is None else [none.value]
-    title = f"{pair}, CSLS; level line: the best without a dictionary"
+    names = {"metric": "P@1", "baseline_name": "the best without", "amount": "dictionary"}
     level = max(without) if without else None
-    save(adaptation_curve(series, "dictionary words", level, title, metric="P@1"), path)
+    save(adaptation_curve(series, "words", level, f"{pair}, by CSLS", **names), path)
 
 
 if __name__ == "__main__":
