@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -313,3 +313,21 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def fetch_all(names: Sequence[str]) -> dict[str, Path]:
+    """Name in `CORPORA` -> the folder that holds the corpus, as `fetch` finds it.
+
+    Raises:
+        InputError: what is wrong with any of them.
+    """
+    places: dict[str, Path] = {}
+    problems: list[Problem] = []
+    for name in names:
+        try:
+            places[name] = fetch(CORPORA[name])
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return places

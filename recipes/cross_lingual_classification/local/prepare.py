@@ -7,8 +7,7 @@ from pathlib import Path
 
 from data_prep import bible, bible_genres, made_languages, multi30k, tatoeba, word_dictionaries
 from data_prep.command import run
-from data_prep.fetch import CORPORA, fetch
-from speechnlp_tl.errors import InputError, Problem
+from data_prep.fetch import fetch_all
 
 TEXT = ("multi30k", *(f"tatoeba-{name}" for name in tatoeba.LANGUAGES.values()))
 NEEDED = ("bible", "bible-es", *TEXT, word_dictionaries.XLING, word_dictionaries.MUSE)
@@ -26,14 +25,7 @@ def main() -> None:
 def _work(corpus: str, out: Path, download_only: bool) -> dict[str, Path] | None:
     if corpus == "synthetic":
         return None if download_only else made_languages.prepare(out)
-    places, problems = {}, list[Problem]()
-    for name in NEEDED:
-        try:
-            places[name] = fetch(CORPORA[name])
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
+    places = fetch_all(NEEDED)
     if download_only:
         return places
     bible_genres.prepare(bible.editions(), out / "documents")

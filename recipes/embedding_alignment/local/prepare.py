@@ -12,9 +12,8 @@ from settings import RecipeConfig
 from data_prep import bible, made_languages, multi30k, tatoeba, word_dictionaries
 from data_prep.bible_upstream import EDITIONS, SPANISH
 from data_prep.command import run
-from data_prep.fetch import CORPORA, fetch
+from data_prep.fetch import fetch_all
 from speechnlp_tl.core.config import load_config
-from speechnlp_tl.errors import InputError, Problem
 
 NEEDED = (
     "bible",
@@ -42,14 +41,7 @@ def _work(arguments: argparse.Namespace) -> dict[str, Path] | None:
     config = load_config(arguments.conf, RecipeConfig)
     if arguments.corpus == "synthetic":
         return None if arguments.download_only else made_languages.prepare(arguments.out)
-    places, problems = {}, list[Problem]()
-    for name in NEEDED:
-        try:
-            places[name] = fetch(CORPORA[name])
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
+    places = fetch_all(NEEDED)
     if arguments.download_only:
         return places
     text = arguments.out / "text"
