@@ -35,8 +35,9 @@ $(installed): pyproject.toml
 demo: env
 	PYTHON="$(CURDIR)/$(python)" recipes/speaker_adaptation/demo.sh
 
+# Side by side, but not on every core of a large machine: each process holds torch.
 test: env
-	$(python) -m pytest -q
+	$(python) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 slow: env
 	$(python) -m pytest -q -m slow

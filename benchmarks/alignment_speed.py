@@ -3,7 +3,8 @@
     python benchmarks/alignment_speed.py [--rows 200000] [--cut-off 20000]
 
 With a dictionary: all steps of the preset `vecmap` from 5000 pairs, and both vocabularies mapped. Without one:
-self-learning at a vocabulary cut-off, to its end, and both vocabularies mapped. gensim does less, and we do the same
+self-learning at a vocabulary cut-off, to its end, and both vocabularies mapped; the languages have half the noise, so
+that there is something to find. gensim does less, and we do the same
 beside it: least squares of unit vectors from the pairs, then the nearest neighbours of some words among all targets,
 which must be the same words. All from vectors in memory; they are made, see `_made_vectors`.
 """
@@ -34,23 +35,26 @@ from speechnlp_tl.evaluation.results import Record
 
 PAIRS = 5000
 NEIGHBOURS = 10
+NOISE = {"noisy": 1.0, "quiet": 0.5}
+"""Pairs of languages that are made."""
 
 
 def make(folder: Path, rows: int) -> None:
     import numpy as np
     from _made_vectors import made_languages
 
-    folder.mkdir(parents=True, exist_ok=True)
-    source, target, _ = made_languages(rows)
-    np.save(folder / "source.npy", source)
-    np.save(folder / "target.npy", target)
+    for name, noise in NOISE.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        source, target, _ = made_languages(rows, noise=noise)
+        np.save(folder / name / "source.npy", source)
+        np.save(folder / name / "target.npy", target)
 
 
-def load(folder: Path, words: int) -> tuple[Any, Any, Any, Any]:
+def load(folder: Path, words: int, languages: str = "noisy") -> tuple[Any, Any, Any, Any]:
     """Source and target vectors, the dictionary's pairs, and other words to translate; frequent ones more often."""
     import numpy as np
 
-    source, target = (np.load(folder / f"{name}.npy") for name in ("source", "target"))
+    source, target = (np.load(folder / languages / f"{name}.npy") for name in ("source", "target"))
     chance = 1.0 / np.arange(100, len(source) + 100)
     drawn = np.random.default_rng(0).choice(len(source), PAIRS + words, replace=False, p=chance / chance.sum())
     pairs = np.stack([drawn[:PAIRS], drawn[:PAIRS]], axis=1)
@@ -78,7 +82,7 @@ def measure_supervised(folder: Path, words: int, cut_off: int) -> dict[str, floa
 def measure_free(folder: Path, words: int, cut_off: int) -> dict[str, float]:
     from speechnlp_tl.embeddings.self_learning import SelfLearningSettings, self_learn
 
-    source, target, _, tested = load(folder, words)
+    source, target, _, tested = load(folder, words, "quiet")
     begin = time.perf_counter()
     found = self_learn(source, target, settings=SelfLearningSettings(words=cut_off))
     mapped = found.alignment.map_source(source), found.alignment.map_target(target)

@@ -10,6 +10,7 @@ The sets are those of `translation_halves`, without a sentence that stands in tw
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
@@ -23,8 +24,10 @@ KINDS = {"subject": 6, "verb": 6, "object": 8, "how": 5, "common": 6}
 HELD_OUT = {"dev": 100, "test": 200}
 
 
-def prepare(out: Path, sentences: int = 3000, leaky: bool = False, seed: int = 0) -> dict[str, Path]:
-    """Write every set; `sentences` is for both pairs together.
+def prepare(
+    out: Path, sentences: int = 3000, leaky: bool = False, seed: int = 0, cuts: Mapping[str, int] | None = None
+) -> dict[str, Path]:
+    """Write every set; `sentences` is for both pairs together, `cuts` as `write_halves` takes them.
 
     Raises:
         InputError: more sentences than there are to say, or `out` holds something else.
@@ -49,7 +52,7 @@ def prepare(out: Path, sentences: int = 3000, leaky: bool = False, seed: int = 0
         first += count
     train = {language: side[:sentences] for language, side in lines.items()}
     left, hub, right = LANGUAGES
-    return write_halves(out, "made-translations", (left, hub, right), train, held_out, leaky, seed)
+    return write_halves(out, "made-translations", (left, hub, right), train, held_out, leaky, seed, cuts)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ captions, those that lack a language are left out. For the words of the captions
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from data_prep.checksums import find_listed, open_listed
@@ -20,8 +21,8 @@ LANGUAGES = ("de", "en", "fr")
 SPLITS = {"train": "train", "dev": "val", "test": "test_2016_flickr"}
 
 
-def prepare(corpus: Path, out: Path, leaky: bool = False) -> dict[str, Path]:
-    """Write every set.
+def prepare(corpus: Path, out: Path, leaky: bool = False, cuts: Mapping[str, int] | None = None) -> dict[str, Path]:
+    """Write every set; `cuts` as `write_halves` takes them.
 
     Raises:
         InputError: files that are missing, damaged or of different lengths, or that `out` holds something else.
@@ -31,7 +32,7 @@ def prepare(corpus: Path, out: Path, leaky: bool = False) -> dict[str, Path]:
     if problems:
         raise InputError(problems)
     train = sides.pop("train")
-    return write_halves(out, "multi30k-translation", LANGUAGES, train, sides, leaky)
+    return write_halves(out, "multi30k-translation", LANGUAGES, train, sides, leaky, cuts=cuts)
 
 
 def _read(corpus: Path, split: str, problems: list[Problem]) -> dict[str, list[str]]:

@@ -6,7 +6,8 @@ translations has all but seen the unseen pair. So `write_halves` gives each pair
     train/<left>-<hub>/   one half of the sentences         dev/, test/   every language, aligned
     train/<hub>-<right>/  the other half                    train/<left>-<right>/   the first half, for direct models
 
-With `leaky` both pairs have all sentences; it shows what the leak is worth.
+`cuts` are training sets besides, the first sentences of one of these. With `leaky` both
+pairs have all sentences; it shows what the leak is worth.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Sides = Mapping[str, Sequence[str]]
 
 def write_halves(
     out: Path, corpus: str, languages: tuple[str, str, str], train: Sides, held_out: Mapping[str, Sides], leaky: bool,
-    seed: int = 0,
+    seed: int = 0, cuts: Mapping[str, int] | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Write the layout above.
 
@@ -34,12 +35,15 @@ def write_halves(
         languages: left, hub, right.
         train: sentences of all three languages.
         held_out: `dev` and `test`.
+        cuts: shortened training sets, named after one of those above and their size: `de-fr-1000` -> 1000, the first so
+            many sentences of `de-fr`.
 
     Returns:
         Set -> its folder.
 
     Raises:
-        InputError: fewer than two sentences, sides of different length, or `out` holds something else.
+        InputError: fewer than two sentences, sides of different length, a cut of no training set or longer than it, or
+            `out` holds something else.
     """
     left, hub, right = languages
     sizes = {len(train[language]) for language in languages}
@@ -56,6 +60,13 @@ def write_halves(
         f"train/{hub}-{right}": (train, halves[1], (hub, right)),
         f"train/{left}-{right}": (train, halves[0], (left, right)),
     }
+    for name, count in (cuts or {}).items():
+        whole = f"train/{name.rpartition('-')[0]}"
+        if whole not in sets or not 1 <= count <= len(sets[whole][1]):
+            there = ", ".join(f"{each.removeprefix('train/')} ({len(rows)})" for each, (_, rows, _) in sets.items())
+            raise InputError(f"{corpus}: '{name}' is no part of a training set; there are {there}")
+        side, rows, named = sets[whole]
+        sets[f"train/{name}"] = (side, rows[:count], named)
     for name, sides in held_out.items():
         sets[name] = (sides, list(range(len(sides[hub]))), languages)
     summary = {name: {"sentences": len(rows)} for name, (_, rows, _) in sets.items()}

@@ -9,19 +9,27 @@ corpus=multi30k       # multi30k or synthetic
 conf=                 # conf/small.yaml (multi30k), conf/synthetic.yaml, or another
 leaky=false           # give both pairs the same sentences
 jobs=2                # trainings side by side
-publish=false         # copy results.json and RESULTS.md beside this script
+publish=false         # copy results.json, RESULTS.md and figures beside this script
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 if [[ ! $conf ]]; then case $corpus in multi30k) conf=conf/small.yaml ;; *) conf=conf/$corpus.yaml ;; esac; fi
 
 runs=$exp/runs
 text=$data/text-leaky-$leaky
-stage 0 "download the corpus" -- python local/prepare.py --corpus "$corpus" --leaky "$leaky" --out "$text" --download-only
-stage 1 "prepare the halves" local -- python local/prepare.py --corpus "$corpus" --leaky "$leaky" --out "$text"
-stage 2 "train" "$text" local -- python local/train.py --conf "$conf" --data "$text" --runs "$runs" --jobs "$jobs"
+named=$corpus
+[[ $leaky == false ]] || named=$corpus-leaky
+given=(--conf "$conf" --data "$text")
+stage 0 "download the corpus" -- \
+  python local/prepare.py --corpus "$corpus" --leaky "$leaky" --conf "$conf" --out "$text" --download-only
+stage 1 "prepare the halves" local -- \
+  python local/prepare.py --corpus "$corpus" --leaky "$leaky" --conf "$conf" --out "$text"
+stage 2 "train" "$text" local -- python local/train.py "${given[@]}" --runs "$runs" --jobs "$jobs"
 stage 4 "translate" "$text" "$runs" local -- \
-  python local/translate.py --conf "$conf" --data "$text" --runs "$runs" --out "$exp/translations"
+  python local/translate.py "${given[@]}" --runs "$runs" --out "$exp/translations" --jobs "$jobs"
 stage 5 "score" "$text" "$exp/translations" local -- \
-  python local/score.py --corpus "$corpus" --leaky "$leaky" --conf "$conf" --data "$text" --runs "$runs" \
+  python local/score.py --corpus "$corpus" --leaky "$leaky" "${given[@]}" --runs "$runs" \
   --translations "$exp/translations" --out "$exp/results.json"
-stage 6 "report" "$exp/results.json" local -- \
-  python local/report.py --results "$exp/results.json" --out "$exp" --publish "$publish"
+stage 5 "pictures" "$exp/translations" local -- \
+  python local/pictures.py --corpus "$named" "${given[@]}" --runs "$runs" \
+  --translations "$exp/translations" --out "$exp/figures"
+stage 6 "report" "$exp/results.json" "$exp/figures" local -- \
+  python local/report.py --results "$exp/results.json" --figures "$exp/figures" --out "$exp" --publish "$publish"

@@ -29,6 +29,7 @@ from speechnlp_tl.translation.task import (
     POOLED_TARGET,
     NoiseConfig,
     TranslationTask,
+    back_directions,
     denoising_directions,
     directions_of,
 )
@@ -65,7 +66,7 @@ class TranslationDataConfig(StrictModel):
         wrong = sorted({name for name in names if not name.replace("_", "").isalnum()})
         if wrong:
             raise ValueError(f"a language is named by letters, digits and _, not '{wrong[0]}'")
-        held = {f"{a}-{b}" for files in self.train for a in files for b in files if a != b}
+        held = self.held
         lacking = sorted(set(self.directions or []) - held)
         if lacking:
             raise ValueError(f"no data for direction {', '.join(lacking)}; 'train' holds {', '.join(sorted(held))}")
@@ -73,6 +74,16 @@ class TranslationDataConfig(StrictModel):
         if untaught:
             raise ValueError(f"no training data for language {', '.join(untaught)}: 'train' or 'monolingual' gives it")
         return self
+
+    @property
+    def held(self) -> set[str]:
+        """Directions that `train` has sentences of."""
+        return {f"{a}-{b}" for files in self.train for a in files for b in files if a != b}
+
+    @property
+    def trained(self) -> set[str]:
+        """Directions that are trained on sentences of `train`."""
+        return set(self.directions) if self.directions else self.held
 
     @property
     def taught(self) -> set[str]:
@@ -96,6 +107,11 @@ class TranslationExperiment(StrictModel):
     denoising: NonNegativeFloat = 0.0
     """Rows of noisy sentences to restore, per translated row: every language through its own token."""
     noise: NoiseConfig = NoiseConfig()
+    back_translation: NonNegativeFloat = 0.0
+    """Rows whose source the model writes itself, greedily, per translated row. For a model that translates already:
+    one that `initial` names."""
+    back_directions: list[str] | None = Field(None, min_length=1)
+    """Those to learn so, `de-fr`; None is every direction between the languages that `train` does not hold."""
     method: Annotated[list[DomainMethod], BeforeValidator(read_methods)] = Field(default_factory=list)
     """`dann` or `confusion` on the pooled encodings, with the source language as domain."""
     similarity: NonNegativeFloat = 0.0
@@ -109,9 +125,30 @@ class TranslationExperiment(StrictModel):
         wrong = [each.name for each in self.method if each.name not in LANGUAGE_METHODS]
         if wrong:
             raise ValueError(f"method {', '.join(wrong)}: languages are adapted by {' or '.join(LANGUAGE_METHODS)}")
-        if self.data.monolingual and not self.denoising:
-            raise ValueError("monolingual text is for denoising: set 'denoising' above 0")
+        if self.data.monolingual and not (self.denoising or self.back_translation):
+            raise ValueError(
+                "monolingual text is for denoising and back-translation: set 'denoising' or 'back_translation' above 0"
+            )
+        unknown = [name for name in self.back_directions or [] if not self._is_direction(name)]
+        if unknown:
+            raise ValueError(f"no direction between languages of the text: {', '.join(unknown)}")
+        if self.back_directions and not self.back_translation:
+            raise ValueError("'back_directions' are for back-translation: set 'back_translation' above 0")
+        if self.back_translation and not self.written_directions:
+            raise ValueError("back-translation: 'train' holds every direction; name some in 'back_directions'")
         return self
+
+    def _is_direction(self, name: str) -> bool:
+        source, _, target = name.partition("-")
+        return source != target and {source, target} <= self.data.taught
+
+    @property
+    def written_directions(self) -> list[str]:
+        """Directions whose sources the model writes itself."""
+        if not self.back_translation:
+            return []
+        pairs = [f"{a}-{b}" for a in self.data.languages for b in self.data.languages if a != b]
+        return self.back_directions or [name for name in pairs if name not in self.data.trained]
 
 
 @dataclass
@@ -190,7 +227,7 @@ def train(
             languages=list(subwords.languages),
             model=transformer.config,
             max_length=config.data.max_length,
-            trained=[each.name for each in task.directions if not each.denoise],
+            trained=[each.name for each in task.directions if each.kind == "translate"],
             sentencepiece_sha256=subwords.sha256,
         )
         TranslationModel(parts, subwords, transformer).save(out / "model", _about(config, task))
@@ -275,10 +312,15 @@ def _task(
     task = TranslationTask(
         transformer,
         subwords,
-        [*directions_of(encoded["train"], config.data.directions), *denoising_directions(taught)],
+        [
+            *directions_of(encoded["train"], config.data.directions),
+            *denoising_directions(taught),
+            *back_directions(taught, config.written_directions),
+        ],
         [each for each in directions_of(encoded["dev"], config.data.directions) if len(each)],
         config.noise,
         config.denoising,
+        config.back_translation,
         config.data.temperature,
         config.label_smoothing,
         config.batch_tokens,
@@ -308,8 +350,10 @@ def _saved_metrics(out: Path) -> dict[str, float]:
 
 def _about(config: TranslationExperiment, task: TranslationTask) -> str:
     """What the model card says of the training."""
-    rows = ", ".join(f"{each.name} {len(each)}" for each in task.directions if not each.denoise)
+    rows = ", ".join(f"{each.name} {len(each)}" for each in task.directions if each.kind == "translate")
     remedies = [f"denoising {config.denoising:g}"] if config.denoising else []
+    written = ", ".join(config.written_directions)
+    remedies += [f"back-translation {config.back_translation:g} ({written})"] if written else []
     remedies += [each.name for each in config.method]
     remedies += [f"similarity {config.similarity:g}"] if config.similarity else []
     return f"Training sentences: {rows}. Remedies: {', '.join(remedies) or 'none'}. Seed {config.train.seed}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -17,9 +17,13 @@ from speechnlp_tl.core.batching import batches_by_cost
 from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.core.task import Step, Task
 from speechnlp_tl.errors import InputError
-from speechnlp_tl.translation.subwords import BEGIN, END, PAD, Subwords
+from speechnlp_tl.translation.back_translation import back_translated
+from speechnlp_tl.translation.inputs import decoder_start, encoder_input, padded
+from speechnlp_tl.translation.subwords import END, PAD, Subwords
 from speechnlp_tl.translation.transformer import TranslationOutput, TranslationTransformer
 
+Kind = Literal["translate", "restore", "back-translate"]
+"""Where the source sentences of a direction come from."""
 POOLED, POOLED_TARGET = "encoder", "encoder_target"
 """Names among a step's features: pooled encodings of the source sentence, and of its translation."""
 EVALUATE_TOKENS = 4000
@@ -43,8 +47,9 @@ class Direction:
     sources: Sequence[Sequence[int]]
     """Pieces of each row's source sentence, without any token."""
     targets: Sequence[Sequence[int]]
-    denoise: bool = False
-    """The source is the target with noise, drawn anew in each epoch."""
+    kind: Kind = "translate"
+    """`restore`: the source is the target with noise, drawn anew in each epoch. `back-translate`: the model itself
+    translates the target into the source, anew in each step."""
 
     @property
     def name(self) -> str:
@@ -73,6 +78,11 @@ class TranslationBatch:
     """(B,) int64 source language."""
     translations: Tensor | None = None
     """(B, S') int64 the target sentence as an encoder input, for terms that compare the two."""
+    wanted: tuple[str, ...] = ()
+    """Target language of each row."""
+    written: tuple[str | None, ...] = ()
+    """The language in which the model is to write a row's source, which holds its target until then; None where the
+    source is given. Empty where all are."""
 
     def to(self, device: torch.device) -> TranslationBatch:
         moved: dict[str, Any] = {
@@ -116,21 +126,14 @@ def sampled_counts(sizes: Sequence[int], temperature: float, total: int) -> list
     return [max(1, round(total * share)) for share in shares / shares.sum()]
 
 
-def padded(rows: Sequence[Sequence[int]]) -> Tensor:
-    """(B, longest) int64, PAD behind each row's end."""
-    made = np.full((len(rows), max(map(len, rows))), PAD, dtype=np.int64)
-    for number, row in enumerate(rows):
-        made[number, : len(row)] = row
-    return torch.from_numpy(made)
-
-
 class TranslationTask(Task):
     """Train one model on many directions.
 
-    An epoch has as many translated rows as the data and `denoising` times as many rows to restore besides; directions
-    share them by temperature, and each shows a row a second time only after all others. Steps hold rows of all
-    directions and at most `batch_tokens` padded pieces, source and target together. What an epoch holds depends on
-    (seed, epoch) alone, noise on (seed, epoch, row).
+    An epoch has as many translated rows as the data, and besides `denoising` times as many rows to restore and
+    `back_translation` times as many whose source the model writes itself. The directions of a kind share its rows by
+    temperature, and each shows a row a second time only after all others. Steps hold rows of all directions and at most
+    `batch_tokens` padded pieces, source and target together. What an epoch holds depends on (seed, epoch) alone, noise
+    on (seed, epoch, row).
 
     The loss is label-smoothed cross-entropy, summed over target pieces. Features of the step: `encoder`, the pooled
     (B, width) encodings, with the source language as domain, and, with `encode_translations`, `encoder_target`, those
@@ -156,6 +159,7 @@ class TranslationTask(Task):
         dev: Sequence[Direction] = (),
         noise: NoiseConfig | None = None,
         denoising: NonNegativeFloat = 0.0,
+        back_translation: NonNegativeFloat = 0.0,
         temperature: float = 1.0,
         label_smoothing: float = 0.1,
         batch_tokens: int = 4000,
@@ -163,13 +167,15 @@ class TranslationTask(Task):
         seed: int = 0,
     ) -> None:
         self.model, self.subwords, self.dev = model, subwords, list(dev)
-        self.directions = [each for each in directions if len(each) and (denoising or not each.denoise)]
-        if not any(not each.denoise for each in self.directions):
+        self.shares = {"translate": 1.0, "restore": denoising, "back-translate": back_translation}
+        """Rows of a kind in an epoch, per translated row."""
+        self.directions = [each for each in directions if len(each) and self.shares[each.kind]]
+        if not any(each.kind == "translate" for each in self.directions):
             raise InputError("translation needs at least one direction with sentences")
-        if temperature < 1 or batch_tokens < 1 or not 0 <= label_smoothing < 1 or denoising < 0:
+        if temperature < 1 or batch_tokens < 1 or not 0 <= label_smoothing < 1 or min(self.shares.values()) < 0:
             what = f"temperature={temperature}, batch_tokens={batch_tokens}, label_smoothing={label_smoothing}"
-            raise InputError(f"impossible settings: {what}, denoising={denoising}")
-        self.noise, self.denoising, self.temperature = noise or NoiseConfig(), denoising, temperature
+            raise InputError(f"impossible settings: {what}, {denoising=}, {back_translation=}")
+        self.noise, self.temperature = noise or NoiseConfig(), temperature
         self.label_smoothing, self.batch_tokens = label_smoothing, batch_tokens
         self.encode_translations, self.seed = encode_translations, seed
         self.number = {language: number for number, language in enumerate(subwords.languages)}
@@ -183,9 +189,10 @@ class TranslationTask(Task):
     def batches(self, epoch: int) -> list[list[int]]:
         random = np.random.default_rng([self.seed, epoch, 1])
         drawn: list[int] = []
-        translated = sum(len(each) for each in self.directions if not each.denoise)
-        for denoise, total in ((False, translated), (True, round(translated * self.denoising))):
-            members = [number for number, each in enumerate(self.directions) if each.denoise == denoise]
+        translated = sum(len(each) for each in self.directions if each.kind == "translate")
+        for kind, share in self.shares.items():
+            members = [number for number, each in enumerate(self.directions) if each.kind == kind]
+            total = round(translated * share)
             if not members or not total:
                 continue
             sizes = [len(self.directions[number]) for number in members]
@@ -202,14 +209,18 @@ class TranslationTask(Task):
         for row in rows:
             direction, place = self._place(row)
             source = direction.sources[place]
-            if direction.denoise:
+            if direction.kind == "restore":
                 random = np.random.default_rng([self.seed, epoch, row])
                 source = add_noise(source, self.subwords.begins_word, self.subwords.mask, self.noise, random)
             found.append((direction, place, source))
         return self._batch(found)
 
     def step(self, model: nn.Module, batch: TranslationBatch) -> Step:
-        output = cast(TranslationOutput, model(batch.source, batch.inputs, batch.languages))
+        source = batch.source
+        if batch.written:
+            translator = cast(TranslationTransformer, model)
+            source = back_translated(translator, source, batch.written, batch.wanted, self.subwords)
+        output = cast(TranslationOutput, model(source, batch.inputs, batch.languages))
         loss = F.cross_entropy(
             output.logits.float().flatten(0, 1),
             batch.outputs.flatten(),
@@ -245,6 +256,8 @@ class TranslationTask(Task):
 
     def _batch(self, rows: Sequence[tuple[Direction, int, Sequence[int]]]) -> TranslationBatch:
         targets = [direction.targets[place] for direction, place, _ in rows]
+        written = tuple(each.source if each.kind == "back-translate" else None for each, _, _ in rows)
+        asked = [each.source if each.kind == "back-translate" else each.target for each, _, _ in rows]
         wanted = [direction.target for direction, _, _ in rows]
         starts = [decoder_start(language, self.subwords, self.token_in_source) for language in wanted]
         translations = None
@@ -253,26 +266,18 @@ class TranslationTask(Task):
         return TranslationBatch(
             ids=[f"{direction.name}:{place + 1}" for direction, place, _ in rows],
             units=float(sum(len(target) + 1 for target in targets)),
-            source=padded([self._source(source, direction.target) for direction, _, source in rows]),
+            source=padded([self._source(source, ask) for (_, _, source), ask in zip(rows, asked, strict=True)]),
             inputs=padded([[start, *target] for start, target in zip(starts, targets, strict=True)]),
             outputs=padded([[*target, END] for target in targets]),
             languages=torch.tensor([self.number[language] for language in wanted]),
             domain=torch.tensor([self.number[direction.source] for direction, _, _ in rows]),
             translations=translations,
+            wanted=tuple(wanted),
+            written=written if any(written) else (),
         )
 
     def _source(self, pieces: Sequence[int], language: str) -> list[int]:
         return encoder_input(pieces, language, self.subwords, self.token_in_source)
-
-
-def encoder_input(pieces: Sequence[int], language: str, subwords: Subwords, token_in_source: bool) -> list[int]:
-    """A source sentence as the encoder takes it: the wanted language where it is said there, the pieces, the end."""
-    return [*([subwords.tokens[language]] if token_in_source else []), *pieces, END]
-
-
-def decoder_start(language: str, subwords: Subwords, token_in_source: bool) -> int:
-    """What the decoder starts from: the wanted language where the source does not say it."""
-    return BEGIN if token_in_source else subwords.tokens[language]
 
 
 def directions_of(
@@ -296,4 +301,11 @@ def denoising_directions(corpora: Sequence[Mapping[str, Sequence[Sequence[int]]]
     for corpus in corpora:
         for language, sentences in corpus.items():
             rows.setdefault(language, []).extend(sentences)
-    return [Direction(language, language, sentences, sentences, denoise=True) for language, sentences in rows.items()]
+    return [Direction(language, language, sentences, sentences, "restore") for language, sentences in rows.items()]
+
+
+def back_directions(corpora: Sequence[Mapping[str, Sequence[Sequence[int]]]], wanted: Sequence[str]) -> list[Direction]:
+    """Each of `wanted` (`de-fr`) with all sentences of its target language, whose sources the model writes itself."""
+    rows = {each.target: each.targets for each in denoising_directions(corpora)}
+    pairs = [tuple(name.split("-")) for name in wanted]
+    return [Direction(source, target, rows[target], rows[target], "back-translate") for source, target in pairs]

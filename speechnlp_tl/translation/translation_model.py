@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from speechnlp_tl.atomic import atomic_directory, write_text
 from speechnlp_tl.core.batching import batches_by_cost
 from speechnlp_tl.core.checkpoint import load_module, module_tensors
 from speechnlp_tl.core.config import StrictModel, dump_config, load_config
+from speechnlp_tl.core.evaluation_mode import evaluating
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.transfer.tensor_files import read_tensors, write_tensors
+from speechnlp_tl.translation.inputs import decoder_start, encoder_input, padded
 from speechnlp_tl.translation.search import beam_search
 from speechnlp_tl.translation.subwords import FILE, PAD, UNKNOWN, Subwords
-from speechnlp_tl.translation.task import decoder_start, encoder_input, padded
 from speechnlp_tl.translation.transformer import TransformerConfig, TranslationTransformer
 
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
@@ -119,6 +123,30 @@ class TranslationModel:
             if progress is not None:
                 progress(len(batch))
         return Translations(self.subwords.decode(found), cut)
+
+    def encode(self, lines: Sequence[str], target: str, batch_tokens: int = 4000) -> NDArray[np.float32]:
+        """(n, width) the encoder's states of each line, averaged over its pieces; zero where a line has none.
+
+        Args:
+            lines: one sentence each; one that is too long is cut at the model's limit.
+            target: language that they are to be translated into, which the encoder may be told.
+
+        Raises:
+            InputError: a language that the model does not know.
+        """
+        self.check_languages(None, target)
+        in_source = self.transformer.config.language_token == "source"
+        encoded = [row[: self.config.max_length] for row in self.subwords.encode([" ".join(x.split()) for x in lines])]
+        filled = [number for number, pieces in enumerate(encoded) if pieces]
+        made = np.zeros((len(lines), self.transformer.config.width), dtype=np.float32)
+        device = next(self.transformer.parameters()).device
+        with torch.no_grad(), evaluating(self.transformer):
+            for batch in batches_by_cost([len(encoded[n]) for n in filled], batch_tokens, 0, 0, shuffle=False):
+                numbers = [filled[place] for place in batch]
+                rows = padded([encoder_input(encoded[n], target, self.subwords, in_source) for n in numbers]).to(device)
+                pooled = self.transformer.pool(self.transformer.encode(rows), rows)
+                made[numbers] = pooled.float().cpu().numpy()
+        return made
 
     def pivot(self, lines: Sequence[str], via: str, target: str, search: SearchConfig | None = None) -> Translations:
         """Lines to `via`, and what comes out to `target`: the baseline of every direction without training data.

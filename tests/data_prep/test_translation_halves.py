@@ -32,6 +32,16 @@ def test_leaky_gives_both_pairs_everything(tmp_path):
     assert set(read(found["train/de-en"], "en")) == set(read(found["train/en-fr"], "en")) == set(sides(11)["en"])
 
 
+def test_a_cut_is_the_first_rows_of_a_training_set(tmp_path):
+    cut = {"de-fr-3": 3}
+    found = write_halves(tmp_path / "out", "x", ("de", "en", "fr"), sides(11), {}, leaky=False, cuts=cut)
+    for language in ("de", "fr"):
+        assert read(found["train/de-fr-3"], language) == read(found["train/de-fr"], language)[:3]
+    for wrong in ({"de-xx-3": 3}, {"de-fr-9": 9}):
+        with pytest.raises(InputError, match=r"is no part of a training set; there are de-en \(5\)"):
+            write_halves(tmp_path / "no", "x", ("de", "en", "fr"), sides(11), {}, leaky=False, cuts=wrong)
+
+
 def test_sides_of_different_length_are_refused(tmp_path):
     with pytest.raises(InputError, match="the same number"):
         write_halves(tmp_path / "out", "x", ("de", "en", "fr"), sides(5) | {"fr": ["a"]}, {}, leaky=False)

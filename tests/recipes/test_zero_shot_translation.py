@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from speechnlp_tl.core.config import load_config
@@ -18,7 +19,7 @@ from speechnlp_tl.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "zero_shot_translation"
-MODULES = ("settings", "score")
+MODULES = ("settings", "translate", "score", "tables")
 
 
 @pytest.fixture(scope="module")
@@ -37,43 +38,77 @@ def local() -> Iterator[SimpleNamespace]:
 def test_no_training_or_dev_text_of_a_zero_shot_system_joins_the_unseen_pair(local, name: str) -> None:
     config = load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig)
     left, hub, right = config.languages
-    for system, own in config.systems.items():
+    halves = {frozenset((left, hub)), frozenset((hub, right))}
+    zero_shot = [system for system in config.trained if config.systems[system].pairs is None]
+    assert len(zero_shot) > 1
+    for system in zero_shot:
+        data = config.experiment_of(system, Path("data"), Path("runs"), 0).data
+        assert {frozenset(files) for files in [*data.train, *data.dev]} == halves
         assert set(config.unseen) <= set(config.directions(system))
-        if own.pivot_of is None:
-            data = config.experiment_of(system, Path("data"), 0).data
-            joined = {frozenset(files) for files in [*data.train, *data.dev]}
-            assert joined == (
-                {frozenset((left, right))} if own.pairs else {frozenset((left, hub)), frozenset((hub, right))}
-            )
+
+
+def test_remedies_start_from_one_model_and_are_trained_as_long(local) -> None:
+    config = load_config(RECIPE / "conf" / "small.yaml", local.settings.RecipeConfig)
+    started = [name for name in config.trained if config.systems[name].initial_of == "multilingual"]
+    made = {name: config.experiment_of(name, Path("data"), Path("runs"), 0) for name in started}
+    assert {each.initial for each in made.values()} == {
+        str(config.folder(Path("runs"), "multilingual", Path("data"), 0))
+    }
+    assert len({each.train.model_dump_json() for each in made.values()}) == 1
+    assert made["more steps"].denoising == made["more steps"].similarity == made["more steps"].back_translation == 0
+    assert made["back-translation"].written_directions == ["de-fr", "fr-de"]
+    assert config.trained.index("multilingual") < min(map(config.trained.index, started))
 
 
 def test_a_training_is_named_after_all_that_it_depends_on(local) -> None:
     config = load_config(RECIPE / "conf" / "synthetic.yaml", local.settings.RecipeConfig)
-    runs = Path("runs")
-    plain, remedied, pivot = (config.folder(runs, name, Path("data"), 0) for name in config.systems)
-    assert len({plain, remedied, config.folder(runs, "multilingual", Path("data"), 1)}) == 3
-    assert plain != config.folder(runs, "multilingual", Path("other"), 0)
-    assert pivot == plain
-    files = {
-        local.settings.translation_file(runs, plain, name, config, ("xa", "xc")) for name in ("multilingual", "pivot")
-    }
-    assert len(files) == 2
+    runs, data = Path("runs"), Path("data")
+    folders = [config.folder(runs, name, data, seed) for name in config.trained for seed in (0, 1)]
+    assert len(set(folders)) == len(folders)
+    assert config.folder(runs, "multilingual", data, 0) != config.folder(runs, "multilingual", Path("other"), 0)
+    changed = config.model_copy(deep=True)
+    changed.systems["multilingual"].settings = {"denoising": 0.1}
+    for dependent in ("multilingual", "back-translation"):
+        assert changed.folder(runs, dependent, data, 0) != config.folder(runs, dependent, data, 0)
+    out = Path("out")
+    for dependent in ("multilingual", "pivot"):
+        one, other = (each.translations(out, runs, dependent, data, 0) for each in (config, changed))
+        assert one != other
+
+
+def test_a_pivot_goes_by_way_of_the_common_language(local) -> None:
+    config = load_config(RECIPE / "conf" / "small.yaml", local.settings.RecipeConfig)
+    first, second = "bilingual, de-en", "bilingual, en-fr"
+    assert config.way("pivot, bilingual", ("de", "fr")) == [(first, ("de", "en")), (second, ("en", "fr"))]
+    assert config.way("pivot, bilingual", ("fr", "de")) == [(second, ("fr", "en")), (first, ("en", "de"))]
+    assert config.way("multilingual", ("de", "fr")) == [("multilingual", ("de", "fr"))]
+    assert config.directions(first) == [("de", "en"), ("en", "de")]
+
+
+def test_translations_are_retrieved_by_their_encodings(local) -> None:
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(60, 8)).astype(np.float32)
+    # what all sentences of a language have in common does not count
+    moved = rows + 5
+    assert local.score.retrieval_accuracy(rows, moved) == 100
+    swapped = moved[[1, 0, *range(2, 60)]]
+    assert local.score.retrieval_accuracy(rows, swapped) == pytest.approx(100 * 58 / 60)
 
 
 def test_what_does_not_fit_is_said(local, tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text("languages: [a, b, c]\nexperiment: {}\nsystems: {p: {pivot_of: q}}\n")
-    with pytest.raises(InputError, match="names no system that is trained"):
+    path.write_text("languages: [a, b, c]\nexperiment: {}\nsystems: {p: {pivot_of: [q]}}\n")
+    with pytest.raises(InputError, match="name no trained system: q"):
         load_config(path, local.settings.RecipeConfig)
     path.write_text("languages: [a, b, c]\nexperiment: {train: {steps: 3}}\nsystems: {p: {settings: {denoise: 1}}}\n")
     config = load_config(path, local.settings.RecipeConfig)
     with pytest.raises(InputError, match=r"system 'p': .*denoise"):
-        config.experiment_of("p", Path("data"), 0)
+        config.experiment_of("p", Path("data"), Path("runs"), 0)
 
 
 def test_over_seeds_the_interval_is_that_of_the_seeds(local) -> None:
-    assert local.score._over_seeds([30.0], (28.0, 32.0)) == (30.0, (28.0, 32.0))
-    value, (low, high) = local.score._over_seeds([29.0, 30.0, 31.0], (0.0, 1.0))
+    assert local.score.over_seeds([30.0], (28.0, 32.0)) == (30.0, (28.0, 32.0))
+    value, (low, high) = local.score.over_seeds([29.0, 30.0, 31.0], (0.0, 1.0))
     assert value == 30
     assert low == pytest.approx(30 - 2.484, abs=0.01)  # t of two degrees times 1 / sqrt(3)
     assert high == pytest.approx(30 + 2.484, abs=0.01)

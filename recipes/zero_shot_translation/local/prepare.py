@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from settings import RecipeConfig
+
 from data_prep import made_translations, multi30k_translation
 from data_prep.command import run
 from data_prep.fetch import CORPORA, fetch
+from speechnlp_tl.core.config import load_config
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", choices=("multi30k", "synthetic"), required=True)
     parser.add_argument("--leaky", choices=("true", "false"), required=True)
+    parser.add_argument("--conf", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--download-only", action="store_true")
     arguments = parser.parse_args()
@@ -21,13 +25,13 @@ def main() -> None:
 
 
 def _work(arguments: argparse.Namespace) -> dict[str, Path] | None:
-    leaky = arguments.leaky == "true"
+    leaky, cuts = arguments.leaky == "true", load_config(arguments.conf, RecipeConfig).cuts
     if arguments.corpus == "synthetic":
-        return None if arguments.download_only else made_translations.prepare(arguments.out, leaky=leaky)
+        return None if arguments.download_only else made_translations.prepare(arguments.out, leaky=leaky, cuts=cuts)
     corpus = fetch(CORPORA["multi30k"])
     if arguments.download_only:
         return {"multi30k": corpus}
-    return multi30k_translation.prepare(corpus, arguments.out, leaky)
+    return multi30k_translation.prepare(corpus, arguments.out, leaky, cuts)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage 5: BLEU, chrF and the off-target rate of every system and direction."""
+"""Stage 5: BLEU, chrF and the off-target rate of every system and direction, and how alike translations are encoded."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from settings import RECIPE, RecipeConfig, translation_file
+import numpy as np
+from numpy.typing import NDArray
+from settings import RECIPE, Direction, RecipeConfig
+from translate import encodings_file, read_test
 
 from data_prep.command import run
 from speechnlp_tl.core.config import load_config
+from speechnlp_tl.embeddings.retrieval import neighbours
 from speechnlp_tl.evaluation.bleu import corpus_score
 from speechnlp_tl.evaluation.language_identification import LanguageIdentifier
 from speechnlp_tl.evaluation.results import Record, write_results
@@ -19,6 +23,7 @@ from speechnlp_tl.evaluation.significance import mean_interval
 from speechnlp_tl.translation.parallel_text import read_parallel
 
 IDENTIFIER = "language identifier"
+BLEU, CHRF, OFF_TARGET, RETRIEVAL = "bleu", "chrf", "off-target", "retrieval"
 
 
 def main() -> None:
@@ -33,54 +38,72 @@ def main() -> None:
 
 def _work(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.conf, RecipeConfig)
-    text = {part: _text(arguments.data, part, config) for part in ("dev", "test")}
+    test = read_test(arguments.data, config)
+    dev = read_parallel({name: arguments.data / "dev" / f"{name}.txt" for name in config.languages}).sentences
     identifier = LanguageIdentifier.fit(_training_text(arguments.data, config))
-    leaky = arguments.leaky == "true"
     common: dict[str, Any] = {
         "recipe": RECIPE,
-        "corpus": f"{arguments.corpus}, leaky" if leaky else arguments.corpus,
+        "corpus": f"{arguments.corpus}-leaky" if arguments.leaky == "true" else arguments.corpus,
         "synthetic": arguments.corpus == "synthetic",
+        "selection": "fixed",
     }
-    held_out = sum(map(len, text["dev"].values()))
-    records = [
-        Record(**common, system=IDENTIFIER, metric="accuracy", value=identifier.accuracy(text["dev"]), n=held_out,
-               selection="fixed")
-    ]  # fmt: skip
+    held_out = sum(map(len, dev.values()))
+    accuracy = identifier.accuracy(dev)
+    records = [Record(**common, system=IDENTIFIER, metric="accuracy", value=accuracy, n=held_out)]
     for name in config.systems:
-        facts = _facts(config, arguments, name)
+        facts = common | _facts(config, arguments, name)
         for direction in config.directions(name):
-            records += _records(common | facts, config, arguments, name, direction, text["test"], identifier)
+            records += _translated(facts, config, arguments, name, direction, test, identifier)
+        records += _retrieved(facts, config, arguments, name)
     write_results(arguments.out, records)
     for record in records:
-        if record.metric == "bleu" and (record.source, record.target) in config.unseen:
+        if record.metric == BLEU and (record.source, record.target) in config.unseen:
             print(f"{record.system}: {record.source}-{record.target} BLEU {record.value:.1f}")
 
 
-def _records(
-    common: dict[str, Any], config: RecipeConfig, arguments: argparse.Namespace, system: str,
-    direction: tuple[str, str], test: Mapping[str, Sequence[str]], identifier: LanguageIdentifier,
+def _translated(
+    common: dict[str, Any], config: RecipeConfig, arguments: argparse.Namespace, system: str, direction: Direction,
+    test: Mapping[str, Sequence[str]], identifier: LanguageIdentifier,
 ) -> list[Record]:  # fmt: skip
     source, target = direction
     outputs = []
-    for seed in range(config.seeds):
-        folder = config.folder(arguments.runs, system, arguments.data, seed)
-        file = translation_file(arguments.translations, folder, system, config, direction)
-        outputs.append(file.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
-    common = common | {"system": system, "source": source, "target": target, "n": len(test[target]),
-                       "seeds": config.seeds, "selection": "fixed"}  # fmt: skip
+    for folder in _folders(config, arguments, system):
+        text = (folder / f"{source}-{target}.txt").read_text(encoding="utf-8")
+        outputs.append(text.removesuffix("\n").split("\n"))
+    common = common | {"source": source, "target": target, "n": len(test[target])}
     records = []
-    for metric in ("bleu", "chrf"):
-        scores = [corpus_score(lines, test[target], metric) for lines in outputs]
-        value, ci95 = _over_seeds([score.value for score in scores], scores[0].ci95)
+    for metric in (BLEU, CHRF):
+        scores = [corpus_score(lines, test[target], metric) for lines in outputs]  # type: ignore[arg-type]
+        value, ci95 = over_seeds([score.value for score in scores], scores[0].ci95)
         records.append(Record(**common, metric=metric, value=value, ci95=ci95, notes=scores[0].signature))
-    rates = [identifier.off_target_rate(lines, target) for lines in outputs]
-    value, ci95 = _over_seeds(rates, None)
-    return [*records, Record(**common, metric="off-target", value=value, ci95=ci95)]
+    value, ci95 = over_seeds([identifier.off_target_rate(lines, target) for lines in outputs], None)
+    return [*records, Record(**common, metric=OFF_TARGET, value=value, ci95=ci95)]
 
 
-def _over_seeds(
-    values: Sequence[float], single: tuple[float, float] | None
-) -> tuple[float, tuple[float, float] | None]:
+def _retrieved(
+    common: dict[str, Any], config: RecipeConfig, arguments: argparse.Namespace, system: str
+) -> list[Record]:
+    """In each unseen direction: how often the sentence that is encoded nearest is the translation."""
+    records = []
+    for source, target in config.unseen:
+        files = [[encodings_file(folder, language) for language in (source, target)]
+                 for folder in _folders(config, arguments, system)]  # fmt: skip
+        if not all(file.is_file() for pair in files for file in pair):
+            continue
+        shares = [retrieval_accuracy(*(np.load(file, allow_pickle=False) for file in pair)) for pair in files]
+        value, ci95 = over_seeds(shares, None)
+        n = len(np.load(files[0][0], allow_pickle=False))
+        records.append(Record(**common, source=source, target=target, metric=RETRIEVAL, value=value, ci95=ci95, n=n))
+    return records
+
+
+def retrieval_accuracy(source: NDArray[np.float32], target: NDArray[np.float32]) -> float:
+    """Percent of rows whose nearest target by cosine is their own."""
+    centred = [rows - rows.mean(0) for rows in (source, target)]
+    return 100 * float((neighbours(*centred, 1).rows[:, 0] == np.arange(len(source))).mean())
+
+
+def over_seeds(values: Sequence[float], single: tuple[float, float] | None) -> tuple[float, tuple[float, float] | None]:
     """Mean and t interval over seeds; with one seed its own interval over sentences."""
     if len(values) == 1:
         return values[0], single
@@ -88,18 +111,21 @@ def _over_seeds(
     return interval.mean, interval.ci95
 
 
+def _folders(config: RecipeConfig, arguments: argparse.Namespace, system: str) -> list[Path]:
+    place = arguments.translations, arguments.runs, system, arguments.data
+    return [config.translations(*place, seed) for seed in config.seeds_of(system)]
+
+
 def _facts(config: RecipeConfig, arguments: argparse.Namespace, system: str) -> dict[str, Any]:
-    """Costs of a training, and the commit that made it."""
-    folder = config.folder(arguments.runs, system, arguments.data, 0)
-    commit = json.loads((folder / "environment.json").read_text(encoding="utf-8")).get("commit")
+    """Name and seeds; costs of a training, and the commit that made it."""
+    facts: dict[str, Any] = {"system": system, "seeds": len(config.seeds_of(system))}
     if config.systems[system].pivot_of is not None:
-        return {"commit": commit}
-    run_facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    return {"wall_s": run_facts["wall_s"], "peak_mb": run_facts["peak_mb"], "commit": commit}
-
-
-def _text(data: Path, part: str, config: RecipeConfig) -> Mapping[str, Sequence[str]]:
-    return read_parallel({name: data / part / f"{name}.txt" for name in config.languages}).sentences
+        return facts
+    folders = [config.folder(arguments.runs, system, arguments.data, seed) for seed in config.seeds_of(system)]
+    costs = [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in folders]
+    commit = json.loads((folders[0] / "environment.json").read_text(encoding="utf-8")).get("commit")
+    wall = sum(each["wall_s"] for each in costs) / len(costs)
+    return facts | {"wall_s": wall, "peak_mb": max(each["peak_mb"] for each in costs), "commit": commit}
 
 
 def _training_text(data: Path, config: RecipeConfig) -> dict[str, list[str]]:

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
+from recipes.run_records import digest_of, plain
 from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.translation.experiment import TranslationExperiment
 from speechnlp_tl.translation.translation_model import SearchConfig
 
 RECIPE = "zero_shot_translation"
+Direction = tuple[str, str]
 
 
 class SystemConfig(StrictModel):
     """One row of the table."""
 
-    pairs: list[str] | None = Field(None, description="training sets, such as de-fr; the two halves when not given")
+    pairs: list[str] | None = Field(
+        None,
+        description="training sets: de-fr, or de-fr:1000 for its first 1000 sentences; the two halves when not given",
+    )
+    initial_of: str | None = Field(None, description="system whose model of the same seed training starts from")
     settings: dict[str, Any] = Field(default_factory=dict, description="of the experiment, over the common ones")
     model: dict[str, Any] = Field(default_factory=dict, description="of its model, over the common ones")
-    pivot_of: str | None = Field(None, description="system whose model translates by way of the common language")
+    train: dict[str, Any] = Field(default_factory=dict, description="of its training, over the common ones")
+    pivot_of: list[str] | None = Field(
+        None, description="systems that translate by way of the common language: one, or one for each of its pairs",
+        min_length=1, max_length=2,
+    )  # fmt: skip
+    seeds: PositiveInt | None = Field(None, description="no more than so many")
 
     @model_validator(mode="after")
     def _means_something(self) -> SystemConfig:
-        if self.pivot_of is not None and (self.pairs or self.settings or self.model):
-            raise ValueError("a pivot trains nothing, so it has no 'pairs', 'settings' or 'model'")
+        if self.pivot_of is not None and (self.pairs or self.settings or self.model or self.train or self.initial_of):
+            raise ValueError("a pivot trains nothing: it has 'pivot_of' and no other setting but 'seeds'")
+        wrong = [pair for pair in self.pairs or [] if not _is_set(pair)]
+        if wrong:
+            raise ValueError(f"training sets are de-fr or de-fr:1000, not {', '.join(wrong)}")
         return self
 
 
@@ -40,14 +52,24 @@ class RecipeConfig(StrictModel):
     experiment: dict[str, Any] = Field(description="of speechnlp-tl train, without task and training text")
     systems: dict[str, SystemConfig] = Field(min_length=1)
     search: SearchConfig = SearchConfig()
+    picture: list[str] = Field(default_factory=list, max_length=3, description="systems whose encodings are drawn")
 
     @model_validator(mode="after")
     def _fit_together(self) -> RecipeConfig:
-        trained = [name for name, system in self.systems.items() if system.pivot_of is None]
-        unknown = [s.pivot_of for s in self.systems.values() if s.pivot_of is not None and s.pivot_of not in trained]
+        named = [name for s in self.systems.values() for name in [*(s.pivot_of or []), s.initial_of or ""] if name]
+        unknown = sorted({name for name in [*named, *self.picture] if name not in self.trained})
         if unknown:
-            raise ValueError(f"pivot_of names no system that is trained: {', '.join(unknown)}")
+            raise ValueError(f"'pivot_of', 'initial_of' and 'picture' name no trained system: {', '.join(unknown)}")
+        chained = [name for name in self.trained if self._initial(name) and self._initial(self._initial(name))]
+        if chained:
+            raise ValueError(f"training starts from a system that starts from no other: {', '.join(chained)}")
         return self
+
+    @property
+    def trained(self) -> list[str]:
+        """Systems with a model of their own; those that others start from come first."""
+        own = [name for name, system in self.systems.items() if system.pivot_of is None]
+        return sorted(own, key=lambda name: self.systems[name].initial_of is not None)
 
     @property
     def halves(self) -> list[str]:
@@ -55,22 +77,42 @@ class RecipeConfig(StrictModel):
         return [f"{left}-{hub}", f"{hub}-{right}"]
 
     @property
-    def unseen(self) -> list[tuple[str, str]]:
+    def unseen(self) -> list[Direction]:
         """The directions that are the point of it."""
         left, _, right = self.languages
         return [(left, right), (right, left)]
 
+    @property
+    def cuts(self) -> dict[str, int]:
+        """Shortened training sets: folder -> sentences."""
+        named = [pair for system in self.systems.values() for pair in system.pairs or [] if ":" in pair]
+        return {pair.replace(":", "-"): int(pair.partition(":")[2]) for pair in named}
+
+    def seeds_of(self, system: str) -> range:
+        return range(min(self.seeds, self.systems[system].seeds or self.seeds))
+
     def pairs(self, system: str) -> list[str]:
         return self.systems[system].pairs or self.halves
 
-    def directions(self, system: str) -> list[tuple[str, str]]:
-        """Those that a system is measured in: the unseen ones, and those that it was trained in."""
+    def directions(self, system: str) -> list[Direction]:
+        """Those that a system is measured in: unseen ones that it has languages for, and those it was trained in."""
         if self.systems[system].pivot_of is not None:
             return self.unseen
-        own = [tuple(pair.split("-")) for pair in self.pairs(system)]
-        return list(dict.fromkeys([*self.unseen, *((s, t) for a, b in own for s, t in ((a, b), (b, a)))]))
+        own = [_ends(pair) for pair in self.pairs(system)]
+        known = {language for pair in own for language in pair}
+        unseen = [each for each in self.unseen if known.issuperset(each)]
+        return list(dict.fromkeys([*unseen, *((s, t) for a, b in own for s, t in ((a, b), (b, a)))]))
 
-    def experiment_of(self, system: str, data: Path, seed: int) -> TranslationExperiment:
+    def way(self, system: str, direction: Direction) -> list[tuple[str, Direction]]:
+        """The trained systems that translate, one after the other, each with its direction."""
+        pivots = self.systems[system].pivot_of
+        if pivots is None:
+            return [(system, direction)]
+        hub, of_pair = self.languages[1], dict(zip(self.halves, [pivots[0], pivots[-1]], strict=True))
+        steps = [(direction[0], hub), (hub, direction[1])]
+        return [(of_pair.get("-".join(step)) or of_pair["-".join(reversed(step))], step) for step in steps]
+
+    def experiment_of(self, system: str, data: Path, runs: Path, seed: int) -> TranslationExperiment:
         """What `speechnlp-tl train` is given for a system that is trained.
 
         Raises:
@@ -79,10 +121,13 @@ class RecipeConfig(StrictModel):
         own = self.systems[system]
         content = {**self.experiment, **own.settings, "task": "translation"}
         content["model"] = {**content.get("model", {}), **own.model}
-        content["train"] = {**content.get("train", {}), "seed": seed}
-        files = [{n: str(data / "train" / p / f"{n}.txt") for n in p.split("-")} for p in self.pairs(system)]
+        content["train"] = {**content.get("train", {}), **own.train, "seed": seed}
+        if own.initial_of is not None:
+            content["initial"] = str(self.folder(runs, own.initial_of, data, seed))
+        folders = {pair: data / "train" / pair.replace(":", "-") for pair in self.pairs(system)}
+        files = [{n: str(folder / f"{n}.txt") for n in _ends(pair)} for pair, folder in folders.items()]
         # dev text in the trained directions only: the unseen pair chooses nothing
-        dev = [{n: str(data / "dev" / f"{n}.txt") for n in p.split("-")} for p in self.pairs(system)]
+        dev = [{n: str(data / "dev" / f"{n}.txt") for n in _ends(p)} for p in self.pairs(system)]
         content["data"] = {**content.get("data", {}), "train": files, "dev": dev}
         try:
             return TranslationExperiment.model_validate(content)
@@ -90,13 +135,24 @@ class RecipeConfig(StrictModel):
             raise InputError([f"system '{system}': {each['loc']}: {each['msg']}" for each in error.errors()]) from error
 
     def folder(self, runs: Path, system: str, data: Path, seed: int) -> Path:
-        """Of a training, named after all that it depends on; a pivot's is that of the system it uses."""
-        system = self.systems[system].pivot_of or system
-        depends = json.dumps(self.experiment_of(system, data, seed).model_dump(mode="json"), sort_keys=True)
-        letters = "".join(letter if letter.isalnum() else "-" for letter in system)
-        return runs / f"{letters}.{seed}-{hashlib.sha256(depends.encode()).hexdigest()[:8]}"
+        """Of a training, named after all that it depends on."""
+        depends = self.experiment_of(system, data, runs, seed).model_dump(mode="json")
+        return runs / f"{plain(system)}.{seed}-{digest_of(depends)}"
+
+    def translations(self, out: Path, runs: Path, system: str, data: Path, seed: int) -> Path:
+        """Folder of a system's translations, named after the models that make them."""
+        models = [self.folder(runs, name, data, seed).name for name, _ in self.way(system, self.directions(system)[0])]
+        return out / f"{plain(system)}.{seed}-{digest_of([models, self.search.model_dump(mode='json')])}"
+
+    def _initial(self, system: str | None) -> str | None:
+        return self.systems[system].initial_of if system else None
 
 
-def translation_file(out: Path, folder: Path, system: str, config: RecipeConfig, direction: tuple[str, str]) -> Path:
-    kind = "pivot" if config.systems[system].pivot_of else "direct"
-    return out / folder.name / kind / f"{'-'.join(direction)}.txt"
+def _ends(pair: str) -> Direction:
+    source, target = pair.partition(":")[0].split("-")
+    return source, target
+
+
+def _is_set(pair: str) -> bool:
+    name, _, count = pair.partition(":")
+    return len(name.split("-")) == 2 and (":" not in pair or (count.isdigit() and int(count) > 0))

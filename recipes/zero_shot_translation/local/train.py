@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 from settings import RecipeConfig
 
 from data_prep.command import run
+from recipes.run_records import in_parallel
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.translation.experiment import TranslationExperiment, train
 
@@ -26,15 +25,18 @@ def main() -> None:
 
 def _work(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.conf, RecipeConfig)
-    trained = [name for name, system in config.systems.items() if system.pivot_of is None]
-    work = [
-        (config.experiment_of(name, arguments.data, seed), config.folder(arguments.runs, name, arguments.data, seed))
-        for seed in range(config.seeds)
-        for name in trained
-    ]
-    with ProcessPoolExecutor(min(max(1, arguments.jobs), len(work)), mp_context=get_context("spawn")) as pool:
-        for done, line in enumerate(pool.map(_train, work), start=1):
-            print(f"{line} ({done} of {len(work)})", flush=True)
+    place = arguments.data, arguments.runs
+    # seed by seed, so that a table is there early; first the models that others start from
+    for seed in range(config.seeds):
+        named = [name for name in config.trained if seed in config.seeds_of(name)]
+        for later in (False, True):
+            work = [
+                (config.experiment_of(name, *place, seed), config.folder(arguments.runs, name, arguments.data, seed))
+                for name in named
+                if (config.systems[name].initial_of is not None) == later
+            ]
+            if work:
+                in_parallel(_train, work, arguments.jobs)
 
 
 def _train(item: tuple[TranslationExperiment, Path]) -> str:

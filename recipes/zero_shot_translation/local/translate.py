@@ -1,14 +1,18 @@
-"""Stage 4: the test sentences in every direction of every system."""
+"""Stage 4: the test sentences in every direction of every system, and what the encoders make of them."""
 
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
 
-from settings import RecipeConfig, translation_file
+import numpy as np
+import torch
+from settings import RecipeConfig
 
 from data_prep.command import run
-from speechnlp_tl.atomic import write_text
+from recipes.run_records import in_parallel, record_of, write_record
+from speechnlp_tl.atomic import atomic_file, write_text
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.translation.parallel_text import read_parallel
 from speechnlp_tl.translation.translation_model import load_translation_model
@@ -18,26 +22,64 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("conf", "data", "runs", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=2, help="systems side by side")
     arguments = parser.parse_args()
     run(lambda: _work(arguments))
 
 
 def _work(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.conf, RecipeConfig)
-    test = read_parallel({name: arguments.data / "test" / f"{name}.txt" for name in config.languages}).sentences
-    hub = config.languages[1]
-    for seed in range(config.seeds):
-        for name, system in config.systems.items():
-            folder = config.folder(arguments.runs, name, arguments.data, seed)
-            model = load_translation_model(folder)
-            for source, target in config.directions(name):
-                if system.pivot_of is None:
-                    found = model.translate(test[source], target, config.search, source)
-                else:
-                    found = model.pivot(test[source], hub, target, config.search)
-                file = translation_file(arguments.out, folder, name, config, (source, target))
-                write_text(file, "".join(f"{line}\n" for line in found.lines))
-            print(f"{name}, seed {seed}: {len(config.directions(name))} directions", flush=True)
+    place = arguments.out, arguments.runs, arguments.data
+    work = [(config, *place, name, seed) for name in config.systems for seed in config.seeds_of(name)]
+    in_parallel(_translate, [each for each in work if not record_of(_folder(each)).is_file()], arguments.jobs)
+
+
+Item = tuple[RecipeConfig, Path, Path, Path, str, int]
+
+
+def _folder(item: Item) -> Path:
+    config, out, runs, data, name, seed = item
+    return config.translations(out, runs, name, data, seed)
+
+
+def _translate(item: Item) -> str:
+    torch.set_num_threads(1)  # systems stand side by side
+    config, _, runs, data, name, seed = item
+    folder, test = _folder(item), read_test(data, config)
+    directions = config.directions(name)
+    for direction in directions:
+        lines = test[direction[0]]
+        for system, (_, target) in config.way(name, direction):
+            model = load_translation_model(config.folder(runs, system, data, seed))
+            lines = model.translate(lines, target, config.search).lines
+        write_text(folder / f"{'-'.join(direction)}.txt", "".join(f"{line}\n" for line in lines))
+    if config.systems[name].pivot_of is None:
+        model = load_translation_model(config.folder(runs, name, data, seed))
+        for source, target in towards(config, name):
+            made = io.BytesIO()
+            np.save(made, model.encode(test[source], target))
+            with atomic_file(encodings_file(folder, source)) as temporary:
+                temporary.write_bytes(made.getvalue())
+    write_record(record_of(folder), {"directions": len(directions)})
+    return f"{name}, seed {seed}: {len(directions)} directions"
+
+
+def read_test(data: Path, config: RecipeConfig) -> dict[str, list[str]]:
+    """Test sentences of each language."""
+    files = {name: data / "test" / f"{name}.txt" for name in config.languages}
+    return {name: list(lines) for name, lines in read_parallel(files).sentences.items()}
+
+
+def towards(config: RecipeConfig, system: str) -> list[tuple[str, str]]:
+    """Each of a system's languages with the one that it is encoded for: the first that it was trained to become."""
+    found: dict[str, str] = {}
+    for source, target in reversed([each for each in config.directions(system) if each not in config.unseen]):
+        found[source] = target
+    return list(found.items()) or config.unseen
+
+
+def encodings_file(folder: Path, language: str) -> Path:
+    return folder / f"encodings.{language}.npy"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,45 @@
+"""Pictures of the recipe: where the encoders put a sentence and its translations."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from settings import RecipeConfig
+from translate import encodings_file
+
+from data_prep.command import run
+from speechnlp_tl.core.config import load_config
+from speechnlp_tl.evaluation.plots import save
+from speechnlp_tl.evaluation.sentence_plots import Encodings, sentence_clouds
+
+SHOWN = 200
+"""Sentences of each language."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", required=True)
+    for name in ("conf", "data", "runs", "translations", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    run(lambda: _work(parser.parse_args()))
+
+
+def _work(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.conf, RecipeConfig)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    panels = []
+    for system in config.picture:
+        folder = config.translations(arguments.translations, arguments.runs, system, arguments.data, 0)
+        rows = {name: np.load(encodings_file(folder, name), allow_pickle=False)[:SHOWN] for name in config.languages}
+        # what all sentences of a language have in common says nothing about the sentence
+        panels.append(Encodings(system, rows))
+    if panels:
+        title = "Test sentences and their translations, pooled encodings (t-SNE)"
+        save(sentence_clouds(panels, title=title), arguments.out / f"{arguments.corpus}-interlingua.png")
+    print(arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The tables of the recipe, in Markdown, from result records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from score import BLEU, CHRF, IDENTIFIER, OFF_TARGET, RETRIEVAL
+
+from speechnlp_tl.evaluation.results import Record
+
+Found = Mapping[tuple[str, str | None, str | None, str], Record]
+
+
+def sections(records: Sequence[Record], corpus: str) -> list[str]:
+    """All tables of one corpus."""
+    own = [record for record in records if record.corpus == corpus]
+    found = {(record.system, record.source, record.target, record.metric): record for record in own}
+    systems = list(dict.fromkeys(record.system for record in own if record.system != IDENTIFIER))
+    pairs = list(dict.fromkeys((record.source, record.target) for record in own if record.metric == RETRIEVAL))
+    made = " (SYNTHETIC languages)" if any(record.synthetic for record in own) else ""
+    identifier = next(record for record in own if record.system == IDENTIFIER)
+    signatures = sorted({f"`{record.notes}`" for record in own if record.metric in (BLEU, CHRF)})
+    note = (
+        "BLEU and chrF by sacrebleu, off-target by a character n-gram identifier that names "
+        f"{identifier.value:.2f} % of {identifier.n} dev sentences rightly. [ ]: 95 % interval, over sentences with "
+        f"one seed, by Student's t over seeds with more. Signatures: {', '.join(signatures)}."
+    )
+    parts = [f"## {corpus}{made}\n\n{note}"]
+    parts += [_unseen(found, systems, pair) for pair in pairs]
+    return [*parts, _supervised(found, systems, pairs)]
+
+
+def _unseen(found: Found, systems: Sequence[str], pair: tuple[str | None, str | None]) -> str:
+    head = ["system", "BLEU", "chrF", "off-target, %", "translation retrieved, %", "seeds", "training"]
+    rows = []
+    for system in systems:
+        bleu = found.get((system, *pair, BLEU))
+        if bleu is None:
+            continue
+        retrieved = found.get((system, *pair, RETRIEVAL))
+        rows.append(
+            (
+                bleu.value,
+                [
+                    system,
+                    f"**{bleu.value:.1f}** {_interval(bleu)}",
+                    f"{found[(system, *pair, CHRF)].value:.1f}",
+                    f"{found[(system, *pair, OFF_TARGET)].value:.1f}",
+                    "" if retrieved is None else f"{retrieved.value:.1f}",
+                    str(bleu.seeds),
+                    "" if bleu.wall_s is None else f"{bleu.wall_s / 60:.1f} min",
+                ],
+            )
+        )
+    rows.sort(key=lambda row: -row[0])
+    n = next(found[(system, *pair, BLEU)].n for system in systems if (system, *pair, BLEU) in found)
+    told = f"{n} test sentences. Retrieved: the nearest of them in the encoder's pooled states is the translation."
+    return f"### {pair[0]} to {pair[1]}\n\n{told}\n\n{_table(head, [row for _, row in rows])}"
+
+
+def _supervised(found: Found, systems: Sequence[str], unseen: Sequence[tuple[str | None, str | None]]) -> str:
+    directions = list(dict.fromkeys((source, target) for _, source, target, metric in found if metric == BLEU))
+    directions = [each for each in directions if each not in unseen]
+    rows = []
+    for system in systems:
+        cells = [found.get((system, *direction, BLEU)) for direction in directions]
+        if any(cells):
+            rows.append([system, *("" if cell is None else f"{cell.value:.1f} {_interval(cell)}" for cell in cells)])
+    head = ["system", *(f"{source} to {target}" for source, target in directions)]
+    return f"### Directions with training sentences: BLEU\n\n{_table(head, rows)}"
+
+
+def _interval(record: Record) -> str:
+    return "" if record.ci95 is None else f"[{record.ci95[0]:.1f}, {record.ci95[1]:.1f}]"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
