@@ -23,7 +23,8 @@ from speechnlp_tl.evaluation.significance import mean_interval
 from speechnlp_tl.translation.parallel_text import read_parallel
 
 IDENTIFIER = "language identifier"
-BLEU, CHRF, OFF_TARGET, RETRIEVAL = "bleu", "chrf", "off-target", "retrieval"
+BLEU, CHRF, OFF_TARGET = "bleu", "chrf", "off-target"
+RETRIEVAL, RETRIEVAL_TRAINED = "retrieval", "retrieval, trained pair"
 
 
 def main() -> None:
@@ -83,9 +84,11 @@ def _translated(
 def _retrieved(
     common: dict[str, Any], config: RecipeConfig, arguments: argparse.Namespace, system: str
 ) -> list[Record]:
-    """In each unseen direction: how often the sentence that is encoded nearest is the translation."""
+    """In each unseen direction, and into the common language: is the sentence encoded nearest the translation?"""
+    left, hub, right = config.languages
     records = []
-    for source, target in config.unseen:
+    for source, target in [*config.unseen, (left, hub), (right, hub)]:
+        metric = RETRIEVAL if hub not in (source, target) else RETRIEVAL_TRAINED
         files = [[encodings_file(folder, language) for language in (source, target)]
                  for folder in _folders(config, arguments, system)]  # fmt: skip
         if not all(file.is_file() for pair in files for file in pair):
@@ -93,7 +96,7 @@ def _retrieved(
         shares = [retrieval_accuracy(*(np.load(file, allow_pickle=False) for file in pair)) for pair in files]
         value, ci95 = over_seeds(shares, None)
         n = len(np.load(files[0][0], allow_pickle=False))
-        records.append(Record(**common, source=source, target=target, metric=RETRIEVAL, value=value, ci95=ci95, n=n))
+        records.append(Record(**common, source=source, target=target, metric=metric, value=value, ci95=ci95, n=n))
     return records
 
 

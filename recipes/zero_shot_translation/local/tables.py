@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from score import BLEU, CHRF, IDENTIFIER, OFF_TARGET, RETRIEVAL
+from score import BLEU, CHRF, IDENTIFIER, OFF_TARGET, RETRIEVAL, RETRIEVAL_TRAINED
 
 from speechnlp_tl.evaluation.results import Record
 
@@ -27,17 +27,16 @@ def sections(records: Sequence[Record], corpus: str) -> list[str]:
     )
     parts = [f"## {corpus}{made}\n\n{note}"]
     parts += [_unseen(found, systems, pair) for pair in pairs]
-    return [*parts, _supervised(found, systems, pairs)]
+    return [*parts, _supervised(found, systems, pairs), _retrieved(found, systems)]
 
 
 def _unseen(found: Found, systems: Sequence[str], pair: tuple[str | None, str | None]) -> str:
-    head = ["system", "BLEU", "chrF", "off-target, %", "translation retrieved, %", "seeds", "training"]
+    head = ["system", "BLEU", "chrF", "off-target, %", "seeds", "training"]
     rows = []
     for system in systems:
         bleu = found.get((system, *pair, BLEU))
         if bleu is None:
             continue
-        retrieved = found.get((system, *pair, RETRIEVAL))
         rows.append(
             (
                 bleu.value,
@@ -46,7 +45,6 @@ def _unseen(found: Found, systems: Sequence[str], pair: tuple[str | None, str | 
                     f"**{bleu.value:.1f}** {_interval(bleu)}",
                     f"{found[(system, *pair, CHRF)].value:.1f}",
                     f"{found[(system, *pair, OFF_TARGET)].value:.1f}",
-                    "" if retrieved is None else f"{retrieved.value:.1f}",
                     str(bleu.seeds),
                     "" if bleu.wall_s is None else f"{bleu.wall_s / 60:.1f} min",
                 ],
@@ -54,8 +52,7 @@ def _unseen(found: Found, systems: Sequence[str], pair: tuple[str | None, str | 
         )
     rows.sort(key=lambda row: -row[0])
     n = next(found[(system, *pair, BLEU)].n for system in systems if (system, *pair, BLEU) in found)
-    told = f"{n} test sentences. Retrieved: the nearest of them in the encoder's pooled states is the translation."
-    return f"### {pair[0]} to {pair[1]}\n\n{told}\n\n{_table(head, [row for _, row in rows])}"
+    return f"### {pair[0]} to {pair[1]}\n\n{n} test sentences.\n\n{_table(head, [row for _, row in rows])}"
 
 
 def _supervised(found: Found, systems: Sequence[str], unseen: Sequence[tuple[str | None, str | None]]) -> str:
@@ -68,6 +65,22 @@ def _supervised(found: Found, systems: Sequence[str], unseen: Sequence[tuple[str
             rows.append([system, *("" if cell is None else f"{cell.value:.1f} {_interval(cell)}" for cell in cells)])
     head = ["system", *(f"{source} to {target}" for source, target in directions)]
     return f"### Directions with training sentences: BLEU\n\n{_table(head, rows)}"
+
+
+def _retrieved(found: Found, systems: Sequence[str]) -> str:
+    metrics = (RETRIEVAL, RETRIEVAL_TRAINED)
+    pairs = list(dict.fromkeys((s, t, metric) for _, s, t, metric in found if metric in metrics))
+    rows = []
+    for system in systems:
+        cells = [found.get((system, *pair)) for pair in pairs]
+        if any(cells):
+            rows.append([system, *("" if cell is None else f"{cell.value:.1f}" for cell in cells)])
+    told = (
+        "Percent of sentences whose nearest among all test sentences of the other language, by the cosine of the "
+        "encoder's pooled states without their mean, is the translation. Each is encoded for a trained direction."
+    )
+    head = ["system", *(f"{source} to {target}" for source, target, _ in pairs)]
+    return f"### What encoders make of translations\n\n{told}\n\n{_table(head, rows)}"
 
 
 def _interval(record: Record) -> str:
