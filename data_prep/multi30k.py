@@ -10,6 +10,7 @@ same photo. The licence is not stated upstream: treat it as non-commercial.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -38,9 +39,13 @@ def prepare(corpus: Path, out: Path) -> dict[str, Path]:
         InputError: files that are missing, damaged or of different lengths, or that `out` holds something else.
     """
     problems: list[Problem] = []
-    captions = {split: _read_split(corpus, split, problems) for split in SPLITS}
+    raw = {split: read_split(corpus, split, LANGUAGES, problems) for split in SPLITS}
     if problems:
         raise InputError(problems)
+    captions = {
+        split: {language: word_lines(lines, language) for language, lines in sides.items()}
+        for split, sides in raw.items()
+    }
     summary: dict[str, dict[str, int]] = {}
     with output_folder(out, "multi30k", {}, summary) as folder:
         for split, sides in captions.items():
@@ -52,17 +57,17 @@ def prepare(corpus: Path, out: Path) -> dict[str, Path]:
     return {split: Path(out) if split == "train" else Path(out) / split for split in SPLITS}
 
 
-def _read_split(corpus: Path, split: str, problems: list[Problem]) -> dict[str, list[str]]:
-    """Language -> the words of its captions; what is wrong is added to `problems`."""
+def read_split(corpus: Path, split: str, languages: Sequence[str], problems: list[Problem]) -> dict[str, list[str]]:
+    """Language -> its captions as they are written; what is wrong is added to `problems`."""
     sides = {}
-    for language in LANGUAGES:
+    for language in languages:
         name = f"data/task1/raw/{split}.{language}"
         if find_listed(corpus, name) is None:
             problems.append(Problem("file is missing", file=corpus / name))
             continue
         try:
             with open_listed(corpus, name) as file:
-                sides[language] = word_lines(file.read().decode("utf-8").rstrip("\n").split("\n"), language)
+                sides[language] = file.read().decode("utf-8").removesuffix("\n").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             problems.append(Problem(f"cannot be read: {error}", file=corpus / name))
     lengths = {language: len(lines) for language, lines in sides.items()}

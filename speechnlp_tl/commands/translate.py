@@ -12,7 +12,9 @@ import typer
 def translate(
     model: Annotated[Path, typer.Option(help="Folder of a model or an experiment.")],
     target: Annotated[str, typer.Option("--to", help="Language wanted.")],
-    source: Annotated[str | None, typer.Option("--from", help="Language of the lines; checked only.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="Language of the lines; it can often be left out.")
+    ] = None,
     input_: Annotated[
         Path | None, typer.Option("--input", help="Text, a sentence a line; standard input if not given.")
     ] = None,
@@ -45,7 +47,11 @@ def translate(
     if bad:
         typer.echo(f"note: {len(bad)} lines are not UTF-8 text, translated as far as they are: {listed(bad)}", err=True)
     search = SearchConfig(beam=beam, length_penalty=length_penalty, batch_tokens=batch_tokens)
-    found = loaded.translate(lines, target, search) if via is None else loaded.pivot(lines, via, target, search)
+    found = (
+        loaded.translate(lines, target, search, source)
+        if via is None
+        else loaded.pivot(lines, via, target, search, source)
+    )
     if found.cut:
         what = f"{len(found.cut)} lines were longer than {loaded.config.max_length} pieces and were cut"
         typer.echo(f"note: {what}: {listed(list(found.cut))}", err=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from speechnlp_tl.translation.inputs import decoder_start, encoder_input, padded
 from speechnlp_tl.translation.search import beam_search
-from speechnlp_tl.translation.subwords import PAD, UNKNOWN, Subwords
+from speechnlp_tl.translation.subwords import PAD, Subwords
 from speechnlp_tl.translation.transformer import TranslationTransformer
 
 
@@ -36,7 +36,6 @@ def back_translated(
     """
     in_source = model.config.language_token == "source"
     rows = [[piece for piece in row if piece != PAD] for row in source.tolist()]
-    silent = [UNKNOWN, *subwords.tokens.values(), subwords.mask]
     for language in sorted({each for each in languages if each is not None}):
         places = [place for place, each in enumerate(languages) if each == language]
         given = source[torch.tensor(places, device=source.device)]
@@ -44,7 +43,7 @@ def back_translated(
         limits = [n + n // 2 + 2 for n in (given != PAD).sum(1).tolist()]
         start = decoder_start(language, subwords, in_source)
         number = subwords.languages.index(language)
-        found = beam_search(model, given, start, number, beam=1, limits=limits, forbidden=silent)
+        found = beam_search(model, given, start, number, beam=1, limits=limits, forbidden=subwords.silent(language))
         for place, hypothesis in zip(places, found, strict=True):
             rows[place] = encoder_input(hypothesis.pieces, wanted[place], subwords, in_source)
     return padded(rows).to(source.device)

@@ -23,6 +23,7 @@ from speechnlp_tl.evaluation.environment import environment
 from speechnlp_tl.transfer.domain_methods import DomainMethod, domain_terms, read_methods
 from speechnlp_tl.transfer.pair_similarity import PairSimilarity
 from speechnlp_tl.translation.parallel_text import ParallelText, listed, read_parallel
+from speechnlp_tl.translation.starting_model import InitialConfig, Start, conservative_terms, from_model, from_nothing
 from speechnlp_tl.translation.subwords import SubwordConfig, Subwords
 from speechnlp_tl.translation.task import (
     POOLED,
@@ -34,7 +35,7 @@ from speechnlp_tl.translation.task import (
     directions_of,
 )
 from speechnlp_tl.translation.transformer import TransformerConfig, TranslationTransformer
-from speechnlp_tl.translation.translation_model import TranslationModel, TranslationModelConfig, load_translation_model
+from speechnlp_tl.translation.translation_model import TranslationModel, TranslationModelConfig
 
 LANGUAGE_METHODS = ("dann", "confusion")
 """Domain adaptation methods that know more than two domains."""
@@ -95,6 +96,10 @@ class TranslationDataConfig(StrictModel):
         return sorted(self.taught)
 
 
+def _read_initial(value: object) -> object:
+    return {"model": value} if isinstance(value, str) else value
+
+
 class TranslationExperiment(StrictModel):
     """The schema of a training config with `task: translation`."""
 
@@ -102,8 +107,8 @@ class TranslationExperiment(StrictModel):
     data: TranslationDataConfig
     subwords: SubwordConfig = SubwordConfig()
     model: TransformerConfig = TransformerConfig()
-    initial: str | None = None
-    """Folder of a translation model of the same languages whose subwords and weights training starts from."""
+    initial: Annotated[InitialConfig | None, BeforeValidator(_read_initial)] = None
+    """A model to start from, with its subwords: its folder, or that and what is kept of it."""
     denoising: NonNegativeFloat = 0.0
     """Rows of noisy sentences to restore, per translated row: every language through its own token."""
     noise: NoiseConfig = NoiseConfig()
@@ -134,6 +139,8 @@ class TranslationExperiment(StrictModel):
             raise ValueError(f"no direction between languages of the text: {', '.join(unknown)}")
         if self.back_directions and not self.back_translation:
             raise ValueError("'back_directions' are for back-translation: set 'back_translation' above 0")
+        if self.back_translation and self.initial is not None and self.initial.kld is not None:
+            raise ValueError("'kld' compares two models on one text, and back-translation gives each its own")
         if self.back_translation and not self.written_directions:
             raise ValueError("back-translation: 'train' holds every direction; name some in 'back_directions'")
         return self
@@ -196,16 +203,11 @@ def train(
     if (out / "model" / "config.yaml").is_file():
         return Trained(out / "model", None, _saved_metrics(out), processes.main)
     corpora = read_corpora(config.data)
-    initial = None if config.initial is None else load_translation_model(config.initial)
-    digest = corpora.digest if initial is None else hashlib.sha256(
-        f"{corpora.digest} {_weights_digest(initial)}".encode()
-    ).hexdigest()  # fmt: skip
+    start = _start(config, corpora)
+    digest = hashlib.sha256(f"{corpora.digest} {start.digest}".encode()).hexdigest()
     if known:
         check_same_data(out, digest)
-    subwords = _subwords(config, corpora) if initial is None else _same_languages(config, initial)
-    transformer = TranslationTransformer(config.model, len(subwords), len(subwords.languages), config.train.seed)
-    if initial is not None:
-        transformer = initial.transformer
+    subwords, transformer = start.subwords, start.transformer
     task, notes = _task(config, corpora, subwords, transformer)
     if say is not None and processes.main:
         for note in notes:
@@ -214,7 +216,7 @@ def train(
     if processes.main and not known:
         write_text(out / DIGEST, digest + "\n")
         write_text(out / RESOLVED, dump_config(config))
-    result = Trainer(task, config.train, out, _terms(config, subwords), quiet=quiet).fit()
+    result = Trainer(task, config.train, out, _terms(config, start), start.source, quiet=quiet).fit()
     metrics: dict[str, float] = {}
     if processes.main:
         with torch.no_grad():
@@ -227,7 +229,9 @@ def train(
             languages=list(subwords.languages),
             model=transformer.config,
             max_length=config.data.max_length,
-            trained=[each.name for each in task.directions if each.kind == "translate"],
+            trained=list(
+                dict.fromkeys([*start.trained, *(each.name for each in task.directions if each.kind == "translate")])
+            ),
             sentencepiece_sha256=subwords.sha256,
         )
         TranslationModel(parts, subwords, transformer).save(out / "model", _about(config, task))
@@ -262,29 +266,13 @@ def read_corpora(config: TranslationDataConfig) -> Corpora:
     return made
 
 
-def _subwords(config: TranslationExperiment, corpora: Corpora) -> Subwords:
-    lines = (
-        line for text in [*corpora.train, *corpora.monolingual] for side in text.sentences.values() for line in side
-    )
-    return Subwords.train(lines, config.data.languages, config.subwords)
-
-
-def _same_languages(config: TranslationExperiment, initial: TranslationModel) -> Subwords:
-    problems: list[str] = []
-    if not set(config.data.languages) <= set(initial.subwords.languages):
-        problems.append(f"the initial model knows {', '.join(initial.subwords.languages)}, the data are in others too")
-    if config.model != initial.config.model:
-        problems.append("'model' is not that of the initial model; give the same, dropout included")
-    if problems:
-        raise InputError([Problem(what, config.initial) for what in problems])
-    return initial.subwords
-
-
-def _weights_digest(model: TranslationModel) -> str:
-    digest = hashlib.sha256(model.subwords.sha256.encode())
-    for tensor in model.transformer.state_dict().values():
-        digest.update(tensor.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
+def _start(config: TranslationExperiment, corpora: Corpora) -> Start:
+    text: dict[str, list[str]] = {language: [] for language in config.data.languages}
+    for corpus in [*corpora.train, *corpora.monolingual]:
+        for language, lines in corpus.sentences.items():
+            text[language] += lines
+    rest = (text, config.subwords, config.model, config.train.seed)
+    return from_nothing(*rest) if config.initial is None else from_model(config.initial, *rest)
 
 
 def _task(
@@ -298,7 +286,7 @@ def _task(
         encoded[name] = []
         for paths, text in zip(files, getattr(corpora, name), strict=True):
             notes += text.warnings
-            sides = {language: subwords.encode(lines) for language, lines in text.sentences.items()}
+            sides = {language: subwords.encode(lines, language) for language, lines in text.sentences.items()}
             long = [n for n in range(len(text)) if any(len(side[n]) > limit for side in sides.values())]
             if long:
                 where = ", ".join(paths.values())
@@ -330,11 +318,13 @@ def _task(
     return task, notes
 
 
-def _terms(config: TranslationExperiment, subwords: Subwords) -> list[Term]:
+def _terms(config: TranslationExperiment, start: Start) -> list[Term]:
     terms: list[Term] = []
+    if config.initial is not None:
+        terms += conservative_terms(config.initial, start, config.train.seed)
     if config.method:
         layers = {POOLED: config.model.width}
-        terms += domain_terms(config.method, layers, config.train.seed, domains=len(subwords.languages))
+        terms += domain_terms(config.method, layers, config.train.seed, domains=len(start.subwords.languages))
     if config.similarity:
         terms.append(PairSimilarity(POOLED, POOLED_TARGET, config.similarity))
     return terms
@@ -356,4 +346,7 @@ def _about(config: TranslationExperiment, task: TranslationTask) -> str:
     remedies += [f"back-translation {config.back_translation:g} ({written})"] if written else []
     remedies += [each.name for each in config.method]
     remedies += [f"similarity {config.similarity:g}"] if config.similarity else []
+    if config.initial is not None:
+        held = {name: getattr(config.initial, name) for name in ("kld", "l2sp", "ewc")}
+        remedies += [f"{name} {value:g}" for name, value in held.items() if value is not None]
     return f"Training sentences: {rows}. Remedies: {', '.join(remedies) or 'none'}. Seed {config.train.seed}."

@@ -205,6 +205,36 @@ class TranslationTransformer(nn.Module):
                     nn.init.zeros_(module.bias)
         self.dropout = nn.Dropout(config.dropout)
 
+    def layer_groups(self) -> list[tuple[str, nn.Module]]:
+        """Layers that can be copied and frozen, from input to output. The output shares the embedding's matrix."""
+        embeddings = [self.embedding, *([self.language] if self.language is not None else [])]
+        groups: list[tuple[str, nn.Module]] = [("embedding", nn.ModuleList(embeddings))]
+        for number, layer in enumerate(self.encoder, 1):
+            last = number == len(self.encoder)
+            groups.append((f"encoder.{number}", nn.ModuleList([layer, *([self.encoder_norm] if last else [])])))
+        decoders = [cast(Decoder, decoder) for decoder in self.decoders]
+        for number in range(self.config.decoder_layers):
+            last = number + 1 == self.config.decoder_layers
+            of_all = [decoder.layers[number] for decoder in decoders]
+            norms = [decoder.norm for decoder in decoders] if last else []
+            groups.append((f"decoder.{number + 1}", nn.ModuleList([*of_all, *norms])))
+        return groups
+
+    def grown(self, pieces: int, languages: int, seed: int = 0) -> TranslationTransformer:
+        """A copy for more pieces and languages, which come behind those that are there. Logits of old pieces stay.
+
+        Raises:
+            ValueError: fewer pieces or languages than there are.
+        """
+        made = TranslationTransformer(self.config, pieces, languages, seed)
+        state = made.state_dict()
+        with torch.no_grad():
+            for name, tensor in self.state_dict().items():
+                if any(new < old for new, old in zip(state[name].shape, tensor.shape, strict=True)):
+                    raise ValueError(f"{name}: {tuple(tensor.shape)} cannot grow to {tuple(state[name].shape)}")
+                state[name][: tensor.shape[0]] = tensor
+        return made
+
     def forward(self, source: Tensor, target: Tensor, languages: Tensor) -> TranslationOutput:
         """Logits of the piece behind each of `target`.
 

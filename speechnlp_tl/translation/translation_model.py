@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,7 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.transfer.tensor_files import read_tensors, write_tensors
 from speechnlp_tl.translation.inputs import decoder_start, encoder_input, padded
 from speechnlp_tl.translation.search import beam_search
-from speechnlp_tl.translation.subwords import FILE, PAD, UNKNOWN, Subwords
+from speechnlp_tl.translation.subwords import FILE, PAD, Subwords, file_name
 from speechnlp_tl.translation.transformer import TransformerConfig, TranslationTransformer
 
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
@@ -48,7 +49,8 @@ class TranslationModelConfig(StrictModel):
     """Most pieces of a sentence."""
     trained: list[str] = Field(default_factory=list)
     """Directions with training sentences, `de-en`; every other pair of languages is zero-shot."""
-    sentencepiece_sha256: str
+    sentencepiece_sha256: list[str]
+    """Of each sentencepiece model, in the order of their pieces."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,16 @@ class TranslationModel:
         Args:
             lines: one sentence each.
             target: language wanted.
-            source: language of the lines, checked only: the model finds out by itself.
+            source: language of the lines. Checked, and needed where languages have subwords of their own; otherwise the
+                model finds out by itself.
             progress: told how many lines each batch finished.
 
         Raises:
-            InputError: a language that the model does not know.
+            InputError: a language that the model does not know, or no source where one is needed.
         """
         self.check_languages(source, target)
         search = search or SearchConfig()
-        encoded = self.subwords.encode([" ".join(line.split()) for line in lines])
+        encoded = self.subwords.encode([" ".join(line.split()) for line in lines], source)
         limit = self.config.max_length
         cut = {number: len(pieces) for number, pieces in enumerate(encoded, 1) if len(pieces) > limit}
         in_source = self.transformer.config.language_token == "source"
@@ -108,8 +111,7 @@ class TranslationModel:
         filled = [number for number, pieces in enumerate(encoded) if pieces]
         found: list[Sequence[int]] = [()] * len(lines)
         costs = [len(inputs[number]) for number in filled]
-        # never a piece that says nothing: tokens of ours, and what the subwords do not know
-        silent = [UNKNOWN, *self.subwords.tokens.values(), self.subwords.mask]
+        silent = self.subwords.silent(target)
         for batch in batches_by_cost(costs, max(search.batch_tokens // search.beam, 1), 0, 0, shuffle=False):
             numbers = [filled[place] for place in batch]
             rows = padded([inputs[number] for number in numbers]).to(device)
@@ -124,19 +126,23 @@ class TranslationModel:
                 progress(len(batch))
         return Translations(self.subwords.decode(found), cut)
 
-    def encode(self, lines: Sequence[str], target: str, batch_tokens: int = 4000) -> NDArray[np.float32]:
+    def encode(
+        self, lines: Sequence[str], target: str, source: str | None = None, batch_tokens: int = 4000
+    ) -> NDArray[np.float32]:
         """(n, width) the encoder's states of each line, averaged over its pieces; zero where a line has none.
 
         Args:
             lines: one sentence each; one that is too long is cut at the model's limit.
             target: language that they are to be translated into, which the encoder may be told.
+            source: of the lines, as `translate` takes it.
 
         Raises:
-            InputError: a language that the model does not know.
+            InputError: a language that the model does not know, or no source where one is needed.
         """
-        self.check_languages(None, target)
+        self.check_languages(source, target)
         in_source = self.transformer.config.language_token == "source"
-        encoded = [row[: self.config.max_length] for row in self.subwords.encode([" ".join(x.split()) for x in lines])]
+        pieces = self.subwords.encode([" ".join(line.split()) for line in lines], source)
+        encoded = [row[: self.config.max_length] for row in pieces]
         filled = [number for number, pieces in enumerate(encoded) if pieces]
         made = np.zeros((len(lines), self.transformer.config.width), dtype=np.float32)
         device = next(self.transformer.parameters()).device
@@ -148,15 +154,17 @@ class TranslationModel:
                 made[numbers] = pooled.float().cpu().numpy()
         return made
 
-    def pivot(self, lines: Sequence[str], via: str, target: str, search: SearchConfig | None = None) -> Translations:
+    def pivot(
+        self, lines: Sequence[str], via: str, target: str, search: SearchConfig | None = None, source: str | None = None
+    ) -> Translations:
         """Lines to `via`, and what comes out to `target`: the baseline of every direction without training data.
 
         Raises:
-            InputError: a language that the model does not know.
+            InputError: a language that the model does not know, or no source where one is needed.
         """
-        self.check_languages(None, target)
-        first = self.translate(lines, via, search)
-        return Translations(self.translate(first.lines, target, search).lines, first.cut)
+        self.check_languages(source, target)
+        first = self.translate(lines, via, search, source)
+        return Translations(self.translate(first.lines, target, search, via).lines, first.cut)
 
     def save(self, directory: Path, about: str = "") -> None:
         """Write a model folder, whole or not at all. `about` goes into the model card.
@@ -165,7 +173,7 @@ class TranslationModel:
             InputError: something else is in the place, or it cannot be written.
         """
         with atomic_directory(directory) as folder:
-            self.subwords.save(folder / FILE)
+            self.subwords.save(folder)
             write_tensors(folder / WEIGHTS, module_tensors(self.transformer))
             write_text(folder / CONFIG, dump_config(self.config))
             write_text(folder / CARD, self._card(about))
@@ -176,8 +184,9 @@ class TranslationModel:
         return (
             "# Translation model\n\n"
             f"Written by speechnlp_tl: a Transformer, {shape.encoder_layers} + {shape.decoder_layers} layers of "
-            f"{shape.width}, {count / 1e6:.2f} M parameters, {len(self.subwords)} joint subwords. Languages: "
-            f"{', '.join(self.config.languages)}. Trained directions: {', '.join(self.config.trained)}; every other "
+            f"{shape.width}, {count / 1e6:.2f} M parameters, {len(self.subwords)} "
+            f"{'joint ' if self.subwords.joint else ''}subwords. Languages: {', '.join(self.config.languages)}. "
+            f"Trained directions: {', '.join(self.config.trained)}; every other "
             "pair is zero-shot.\n\n"
             + (f"{about}\n\n" if about else "")
             + f"    speechnlp-tl translate --model THIS_FOLDER --from {self.config.languages[0]} "
@@ -200,10 +209,12 @@ def load_translation_model(directory: str | Path) -> TranslationModel:
         what = "so it is no translation model"
         raise InputError([Problem(f"has no {name}, {what}", folder, remedy=remedy) for name in missing])
     config = load_config(folder / CONFIG, TranslationModelConfig)
-    subwords = Subwords.load(folder / FILE)
+    subwords = Subwords.load(folder)
     if subwords.sha256 != config.sentencepiece_sha256 or list(subwords.languages) != config.languages:
+        pairs = zip_longest(subwords.sha256, config.sentencepiece_sha256)
+        wrong = [number for number, (found, wanted) in enumerate(pairs) if found != wanted]
         what = "is not the sentencepiece model that the model was trained with"
-        raise InputError(Problem(what, folder / FILE, remedy=COPY_AGAIN))
+        raise InputError([Problem(what, folder / file_name(n), remedy=COPY_AGAIN) for n in wrong or [0]])
     transformer = TranslationTransformer(config.model, len(subwords), len(subwords.languages))
     load_module(transformer, read_tensors(folder / WEIGHTS), folder / WEIGHTS)
     transformer.eval()

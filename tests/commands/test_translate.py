@@ -17,7 +17,7 @@ LINES = ["alle meine entchen", "schwimmen auf dem see", "köpfchen in das wasser
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    subwords = Subwords.train(LINES * 4, ("de", "fr"), SubwordConfig(size=60))
+    subwords = Subwords.train({"de": LINES * 4, "fr": LINES}, SubwordConfig(size=60))
     shape = TransformerConfig(width=16, heads=2, feedforward=16, encoder_layers=1, decoder_layers=1)
     config = TranslationModelConfig(
         languages=["de", "fr"], model=shape, max_length=12, trained=["de-fr"], sentencepiece_sha256=subwords.sha256

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from data_prep import made_translations, multi30k_translation
-from data_prep.translation_halves import write_halves
+from data_prep.translation_halves import NewLanguage, write_halves
 from speechnlp_tl.errors import InputError
 
 
@@ -40,6 +40,28 @@ def test_a_cut_is_the_first_rows_of_a_training_set(tmp_path):
     for wrong in ({"de-xx-3": 3}, {"de-fr-9": 9}):
         with pytest.raises(InputError, match=r"is no part of a training set; there are de-en \(5\)"):
             write_halves(tmp_path / "no", "x", ("de", "en", "fr"), sides(11), {}, leaky=False, cuts=wrong)
+
+
+def test_what_is_kept_for_a_new_language_stands_nowhere_else(tmp_path):
+    new = NewLanguage("cs", 4)
+    train, held_out = (
+        {**sides(count, 7 * count), "cs": [f"cs{7 * count + n}" for n in range(count)]} for count in (14, 3)
+    )
+    for leaky in (False, True):
+        found = write_halves(
+            tmp_path / f"out{leaky}", "x", ("de", "en", "fr"), train, {"test": held_out}, leaky, new=new
+        )
+        kept = set(read(found["train/cs-en"], "en"))
+        assert len(kept) == 4
+        assert [line[2:] for line in read(found["train/cs-en"], "cs")] == [
+            line[2:] for line in read(found["train/cs-en"], "en")
+        ]
+        others = {name: set(read(found[name], "en")) for name in ("train/de-en", "train/en-fr")}
+        assert not any(kept & other for other in others.values())
+        assert set().union(*others.values()) | kept == set(train["en"])
+        assert read(found["test"], "cs") == held_out["cs"]
+    with pytest.raises(InputError, match=r"the same number, 16 at least"):
+        write_halves(tmp_path / "no", "x", ("de", "en", "fr"), train, {}, leaky=False, new=NewLanguage("cs", 14))
 
 
 def test_sides_of_different_length_are_refused(tmp_path):

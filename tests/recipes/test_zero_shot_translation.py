@@ -39,7 +39,9 @@ def test_no_training_or_dev_text_of_a_zero_shot_system_joins_the_unseen_pair(loc
     config = load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig)
     left, hub, right = config.languages
     halves = {frozenset((left, hub)), frozenset((hub, right))}
-    zero_shot = [system for system in config.trained if config.systems[system].pairs is None]
+    zero_shot = [
+        name for name in config.trained if all(config.systems[each].pairs is None for each in config.line(name))
+    ]
     assert len(zero_shot) > 1
     for system in zero_shot:
         data = config.experiment_of(system, Path("data"), Path("runs"), 0).data
@@ -51,13 +53,26 @@ def test_remedies_start_from_one_model_and_are_trained_as_long(local) -> None:
     config = load_config(RECIPE / "conf" / "small.yaml", local.settings.RecipeConfig)
     started = [name for name in config.trained if config.systems[name].initial_of == "multilingual"]
     made = {name: config.experiment_of(name, Path("data"), Path("runs"), 0) for name in started}
-    assert {each.initial for each in made.values()} == {
-        str(config.folder(Path("runs"), "multilingual", Path("data"), 0))
-    }
+    first = str(config.folder(Path("runs"), "multilingual", Path("data"), 0))
     assert len({each.train.model_dump_json() for each in made.values()}) == 1
+    assert all(each.initial.model == first for each in made.values())
     assert made["more steps"].denoising == made["more steps"].similarity == made["more steps"].back_translation == 0
     assert made["back-translation"].written_directions == ["de-fr", "fr-de"]
     assert config.trained.index("multilingual") < min(map(config.trained.index, started))
+
+
+def test_a_new_language_is_measured_with_each_and_beside_the_old_directions(local) -> None:
+    config = load_config(RECIPE / "conf" / "small.yaml", local.settings.RecipeConfig)
+    directions = config.directions("Czech, fine-tuned")
+    assert {("cs", "en"), ("en", "cs"), ("cs", "de"), ("fr", "cs"), ("de", "fr"), ("de", "en"), ("fr", "en")} <= set(
+        directions
+    )
+    assert set(config.directions("Czech alone")) == {("cs", "en"), ("en", "cs")}
+    assert not any("cs" in each for each in config.directions("multilingual"))
+    assert config.line("Czech, ewc") == ["multilingual", "denoising, similarity, back-translation", "Czech, ewc"]
+    made = config.experiment_of("Czech, ewc", Path("data"), Path("runs"), 0)
+    assert [set(files) for files in made.initial.ewc_text] == [{"de", "en"}, {"en", "fr"}]
+    assert made.data.train == [{name: f"data/train/cs-en/{name}.txt" for name in ("cs", "en")}]
 
 
 def test_a_training_is_named_after_all_that_it_depends_on(local) -> None:
@@ -99,6 +114,9 @@ def test_what_does_not_fit_is_said(local, tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("languages: [a, b, c]\nexperiment: {}\nsystems: {p: {pivot_of: [q]}}\n")
     with pytest.raises(InputError, match="name no trained system: q"):
+        load_config(path, local.settings.RecipeConfig)
+    path.write_text("languages: [a, b, c]\nexperiment: {}\nsystems: {p: {initial_of: q}, q: {initial_of: p}}\n")
+    with pytest.raises(InputError, match="goes round in a circle: p, q"):
         load_config(path, local.settings.RecipeConfig)
     path.write_text("languages: [a, b, c]\nexperiment: {train: {steps: 3}}\nsystems: {p: {settings: {denoise: 1}}}\n")
     config = load_config(path, local.settings.RecipeConfig)

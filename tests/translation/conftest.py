@@ -24,10 +24,13 @@ def sentences(count: int, seed: int = 0) -> list[list[int]]:
     return [[generator.randrange(8) for _ in range(generator.randint(2, 5))] for _ in range(count)]
 
 
+def text(languages=LANGUAGES, count: int = 200) -> dict[str, list[str]]:
+    return {language: [say(each, language) for each in sentences(count)] for language in languages}
+
+
 @pytest.fixture(scope="session")
 def subwords() -> Subwords:
-    lines = [say(each, language) for each in sentences(200) for language in LANGUAGES]
-    return Subwords.train(lines, LANGUAGES, SubwordConfig(size=60))
+    return Subwords.train(text(), SubwordConfig(size=60))
 
 
 @pytest.fixture

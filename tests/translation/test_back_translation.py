@@ -8,7 +8,7 @@ from speechnlp_tl.translation.back_translation import back_translated
 from speechnlp_tl.translation.experiment import load_experiment, train
 from speechnlp_tl.translation.inputs import decoder_start, encoder_input, padded
 from speechnlp_tl.translation.search import beam_search
-from speechnlp_tl.translation.subwords import PAD, UNKNOWN
+from speechnlp_tl.translation.subwords import PAD
 from speechnlp_tl.translation.task import TranslationTask, back_directions, directions_of
 from tests.translation.conftest import say, sentences
 from tests.translation.test_experiment import config  # noqa: F401 - a fixture
@@ -45,7 +45,7 @@ def test_marked_rows_hold_the_models_own_translation_and_others_stay(tiny, subwo
         row = row[:, : int((row != PAD).sum())]
         limit = [row.shape[1] + row.shape[1] // 2 + 2]
         start, number = decoder_start("fr", subwords, in_source), subwords.languages.index("fr")
-        silent = [UNKNOWN, *subwords.tokens.values(), subwords.mask]
+        silent = subwords.silent("fr")
         [alone] = beam_search(model, row, start, number, beam=1, limits=limit, forbidden=silent)
         wanted = encoder_input(alone.pieces, "de", subwords, in_source)
         assert made[place][made[place] != PAD].tolist() == wanted

@@ -10,6 +10,7 @@ from settings import RecipeConfig
 from data_prep import made_translations, multi30k_translation
 from data_prep.command import run
 from data_prep.fetch import CORPORA, fetch
+from data_prep.translation_halves import NewLanguage
 from speechnlp_tl.core.config import load_config
 
 
@@ -25,13 +26,15 @@ def main() -> None:
 
 
 def _work(arguments: argparse.Namespace) -> dict[str, Path] | None:
-    leaky, cuts = arguments.leaky == "true", load_config(arguments.conf, RecipeConfig).cuts
+    leaky, config = arguments.leaky == "true", load_config(arguments.conf, RecipeConfig)
+    cuts, new = config.cuts, config.new_language
     if arguments.corpus == "synthetic":
         return None if arguments.download_only else made_translations.prepare(arguments.out, leaky=leaky, cuts=cuts)
     corpus = fetch(CORPORA["multi30k"])
     if arguments.download_only:
         return {"multi30k": corpus}
-    return multi30k_translation.prepare(corpus, arguments.out, leaky, cuts)
+    kept = None if new is None else NewLanguage(new.name, new.sentences)
+    return multi30k_translation.prepare(corpus, arguments.out, leaky, cuts, kept)
 
 
 if __name__ == "__main__":

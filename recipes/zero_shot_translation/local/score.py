@@ -24,6 +24,8 @@ from speechnlp_tl.translation.parallel_text import read_parallel
 
 IDENTIFIER = "language identifier"
 BLEU, CHRF, OFF_TARGET = "bleu", "chrf", "off-target"
+ADDED = "new language"
+"""The budget of systems that one was added to: they have a table of their own."""
 RETRIEVAL, RETRIEVAL_TRAINED = "retrieval", "retrieval, trained pair"
 
 
@@ -40,7 +42,7 @@ def main() -> None:
 def _work(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.conf, RecipeConfig)
     test = read_test(arguments.data, config)
-    dev = read_parallel({name: arguments.data / "dev" / f"{name}.txt" for name in config.languages}).sentences
+    dev = read_parallel({name: arguments.data / "dev" / f"{name}.txt" for name in config.all_languages}).sentences
     identifier = LanguageIdentifier.fit(_training_text(arguments.data, config))
     common: dict[str, Any] = {
         "recipe": RECIPE,
@@ -122,6 +124,8 @@ def _folders(config: RecipeConfig, arguments: argparse.Namespace, system: str) -
 def _facts(config: RecipeConfig, arguments: argparse.Namespace, system: str) -> dict[str, Any]:
     """Name and seeds; costs of a training, and the commit that made it."""
     facts: dict[str, Any] = {"system": system, "seeds": len(config.seeds_of(system))}
+    if config.new_language and any(config.new_language.name in each for each in config.directions(system)):
+        facts["budget"] = ADDED
     if config.systems[system].pivot_of is not None:
         return facts
     folders = [config.folder(arguments.runs, system, arguments.data, seed) for seed in config.seeds_of(system)]
@@ -132,9 +136,10 @@ def _facts(config: RecipeConfig, arguments: argparse.Namespace, system: str) -> 
 
 
 def _training_text(data: Path, config: RecipeConfig) -> dict[str, list[str]]:
-    """Sentences of each language in the halves."""
-    lines: dict[str, list[str]] = {name: [] for name in config.languages}
-    for pair in config.halves:
+    """Sentences of each language in the halves, and those that were kept for a new one."""
+    lines: dict[str, list[str]] = {name: [] for name in config.all_languages}
+    new = [f"{config.new_language.name}-{config.languages[1]}"] if config.new_language else []
+    for pair in [*config.halves, *new]:
         files = {name: data / "train" / pair / f"{name}.txt" for name in pair.split("-")}
         for name, side in read_parallel(files).sentences.items():
             lines[name] += side

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ class SystemConfig(StrictModel):
         description="training sets: de-fr, or de-fr:1000 for its first 1000 sentences; the two halves when not given",
     )
     initial_of: str | None = Field(None, description="system whose model of the same seed training starts from")
+    initial: dict[str, Any] = Field(
+        default_factory=dict, description="what is kept of it, as 'initial' of an experiment"
+    )
     settings: dict[str, Any] = Field(default_factory=dict, description="of the experiment, over the common ones")
     model: dict[str, Any] = Field(default_factory=dict, description="of its model, over the common ones")
     train: dict[str, Any] = Field(default_factory=dict, description="of its training, over the common ones")
@@ -38,16 +42,26 @@ class SystemConfig(StrictModel):
     def _means_something(self) -> SystemConfig:
         if self.pivot_of is not None and (self.pairs or self.settings or self.model or self.train or self.initial_of):
             raise ValueError("a pivot trains nothing: it has 'pivot_of' and no other setting but 'seeds'")
+        if self.initial and self.initial_of is None:
+            raise ValueError("'initial' says what is kept of the model that 'initial_of' names")
         wrong = [pair for pair in self.pairs or [] if not _is_set(pair)]
         if wrong:
             raise ValueError(f"training sets are de-fr or de-fr:1000, not {', '.join(wrong)}")
         return self
 
 
+class NewLanguageConfig(StrictModel):
+    """A language that is added to finished models."""
+
+    name: str
+    sentences: PositiveInt = Field(4000, description="with the common language, kept out of everything else")
+
+
 class RecipeConfig(StrictModel):
     """conf/*.yaml."""
 
     languages: list[str] = Field(min_length=3, max_length=3, description="left, common, right")
+    new_language: NewLanguageConfig | None = None
     seeds: PositiveInt = 1
     experiment: dict[str, Any] = Field(description="of speechnlp-tl train, without task and training text")
     systems: dict[str, SystemConfig] = Field(min_length=1)
@@ -57,19 +71,27 @@ class RecipeConfig(StrictModel):
     @model_validator(mode="after")
     def _fit_together(self) -> RecipeConfig:
         named = [name for s in self.systems.values() for name in [*(s.pivot_of or []), s.initial_of or ""] if name]
-        unknown = sorted({name for name in [*named, *self.picture] if name not in self.trained})
+        own = [name for name, system in self.systems.items() if system.pivot_of is None]
+        unknown = sorted({name for name in [*named, *self.picture] if name not in own})
         if unknown:
             raise ValueError(f"'pivot_of', 'initial_of' and 'picture' name no trained system: {', '.join(unknown)}")
-        chained = [name for name in self.trained if self._initial(name) and self._initial(self._initial(name))]
-        if chained:
-            raise ValueError(f"training starts from a system that starts from no other: {', '.join(chained)}")
+        circular = [name for name in own if len(self.line(name)) > len(own)]
+        if circular:
+            raise ValueError(f"'initial_of' goes round in a circle: {', '.join(circular)}")
         return self
+
+    def line(self, system: str) -> list[str]:
+        """The systems that a system starts from, the first one first, and itself."""
+        found = [system]
+        while (initial := self.systems[found[0]].initial_of) is not None and len(found) <= len(self.systems):
+            found.insert(0, initial)
+        return found
 
     @property
     def trained(self) -> list[str]:
         """Systems with a model of their own; those that others start from come first."""
         own = [name for name, system in self.systems.items() if system.pivot_of is None]
-        return sorted(own, key=lambda name: self.systems[name].initial_of is not None)
+        return sorted(own, key=lambda name: len(self.line(name)))
 
     @property
     def halves(self) -> list[str]:
@@ -95,12 +117,16 @@ class RecipeConfig(StrictModel):
         return self.systems[system].pairs or self.halves
 
     def directions(self, system: str) -> list[Direction]:
-        """Those that a system is measured in: unseen ones that it has languages for, and those it was trained in."""
+        """Those that a system is measured in: the unseen ones that it has languages for, a new language's with each,
+        and those that it and the systems it starts from were trained in."""
         if self.systems[system].pivot_of is not None:
             return self.unseen
-        own = [_ends(pair) for pair in self.pairs(system)]
+        own = [_ends(pair) for each in self.line(system) for pair in self.pairs(each)]
         known = {language for pair in own for language in pair}
         unseen = [each for each in self.unseen if known.issuperset(each)]
+        if self.new_language and self.new_language.name in known:
+            new = self.new_language.name
+            unseen += [each for other in self.languages if other in known for each in ((new, other), (other, new))]
         return list(dict.fromkeys([*unseen, *((s, t) for a, b in own for s, t in ((a, b), (b, a)))]))
 
     def way(self, system: str, direction: Direction) -> list[tuple[str, Direction]]:
@@ -123,12 +149,12 @@ class RecipeConfig(StrictModel):
         content["model"] = {**content.get("model", {}), **own.model}
         content["train"] = {**content.get("train", {}), **own.train, "seed": seed}
         if own.initial_of is not None:
-            content["initial"] = str(self.folder(runs, own.initial_of, data, seed))
-        folders = {pair: data / "train" / pair.replace(":", "-") for pair in self.pairs(system)}
-        files = [{n: str(folder / f"{n}.txt") for n in _ends(pair)} for pair, folder in folders.items()]
+            content["initial"] = {"model": str(self.folder(runs, own.initial_of, data, seed)), **own.initial}
+            if own.initial.get("ewc"):
+                content["initial"]["ewc_text"] = list(self._files(data, "train", self.pairs(own.initial_of)))
         # dev text in the trained directions only: the unseen pair chooses nothing
-        dev = [{n: str(data / "dev" / f"{n}.txt") for n in _ends(p)} for p in self.pairs(system)]
-        content["data"] = {**content.get("data", {}), "train": files, "dev": dev}
+        text = {part: list(self._files(data, part, self.pairs(system))) for part in ("train", "dev")}
+        content["data"] = {**content.get("data", {}), **text}
         try:
             return TranslationExperiment.model_validate(content)
         except ValidationError as error:
@@ -144,8 +170,14 @@ class RecipeConfig(StrictModel):
         models = [self.folder(runs, name, data, seed).name for name, _ in self.way(system, self.directions(system)[0])]
         return out / f"{plain(system)}.{seed}-{digest_of([models, self.search.model_dump(mode='json')])}"
 
-    def _initial(self, system: str | None) -> str | None:
-        return self.systems[system].initial_of if system else None
+    def _files(self, data: Path, part: str, pairs: Sequence[str]) -> Iterator[dict[str, str]]:
+        for pair in pairs:
+            folder = data / part / pair.replace(":", "-") if part == "train" else data / part
+            yield {language: str(folder / f"{language}.txt") for language in _ends(pair)}
+
+    @property
+    def all_languages(self) -> list[str]:
+        return [*self.languages, *([self.new_language.name] if self.new_language else [])]
 
 
 def _ends(pair: str) -> Direction:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from score import BLEU, CHRF, IDENTIFIER, OFF_TARGET, RETRIEVAL, RETRIEVAL_TRAINED
+from score import ADDED, BLEU, CHRF, IDENTIFIER, OFF_TARGET, RETRIEVAL, RETRIEVAL_TRAINED
 
 from speechnlp_tl.evaluation.results import Record
 
@@ -13,7 +13,8 @@ Found = Mapping[tuple[str, str | None, str | None, str], Record]
 
 def sections(records: Sequence[Record], corpus: str) -> list[str]:
     """All tables of one corpus."""
-    own = [record for record in records if record.corpus == corpus]
+    every = [record for record in records if record.corpus == corpus]
+    own = [record for record in every if record.budget != ADDED]
     found = {(record.system, record.source, record.target, record.metric): record for record in own}
     systems = list(dict.fromkeys(record.system for record in own if record.system != IDENTIFIER))
     pairs = list(dict.fromkeys((record.source, record.target) for record in own if record.metric == RETRIEVAL))
@@ -27,7 +28,7 @@ def sections(records: Sequence[Record], corpus: str) -> list[str]:
     )
     parts = [f"## {corpus}{made}\n\n{note}"]
     parts += [_unseen(found, systems, pair) for pair in pairs]
-    return [*parts, _supervised(found, systems, pairs), _retrieved(found, systems)]
+    return [*parts, _supervised(found, systems, pairs), _retrieved(found, systems), *_added(every)]
 
 
 def _unseen(found: Found, systems: Sequence[str], pair: tuple[str | None, str | None]) -> str:
@@ -81,6 +82,25 @@ def _retrieved(found: Found, systems: Sequence[str]) -> str:
     )
     head = ["system", *(f"{source} to {target}" for source, target, _ in pairs)]
     return f"### What encoders make of translations\n\n{told}\n\n{_table(head, rows)}"
+
+
+def _added(records: Sequence[Record]) -> list[str]:
+    """BLEU of systems that a language was added to, in its directions and, on average, in those there were before."""
+    own = [record for record in records if record.budget == ADDED and record.metric == BLEU]
+    if not own:
+        return []
+    old = {language for record in records if record.budget != ADDED for language in (record.source, record.target)}
+    directions = list(dict.fromkeys((record.source, record.target) for record in own))
+    new = [each for each in directions if not old.issuperset(each)]
+    before = [each for each in directions if old.issuperset(each)]
+    rows = []
+    for system in dict.fromkeys(record.system for record in own):
+        found = {(record.source, record.target): record for record in own if record.system == system}
+        kept = [found[each].value for each in before if each in found]
+        cells = ["" if each not in found else f"{found[each].value:.1f} {_interval(found[each])}" for each in new]
+        rows.append([system, *cells, f"{sum(kept) / len(kept):.1f}" if kept else ""])
+    head = ["system", *(f"{source} to {target}" for source, target in new), "old directions, mean"]
+    return [f"### A new language: BLEU\n\n{_table(head, rows)}"]
 
 
 def _interval(record: Record) -> str:

@@ -29,14 +29,13 @@ def _work(arguments: argparse.Namespace) -> None:
     # seed by seed, so that a table is there early; first the models that others start from
     for seed in range(config.seeds):
         named = [name for name in config.trained if seed in config.seeds_of(name)]
-        for later in (False, True):
+        for depth in sorted({len(config.line(name)) for name in named}):
             work = [
                 (config.experiment_of(name, *place, seed), config.folder(arguments.runs, name, arguments.data, seed))
                 for name in named
-                if (config.systems[name].initial_of is not None) == later
+                if len(config.line(name)) == depth
             ]
-            if work:
-                in_parallel(_train, work, arguments.jobs)
+            in_parallel(_train, work, arguments.jobs)
 
 
 def _train(item: tuple[TranslationExperiment, Path]) -> str:

@@ -49,15 +49,15 @@ def _translate(item: Item) -> str:
     directions = config.directions(name)
     for direction in directions:
         lines = test[direction[0]]
-        for system, (_, target) in config.way(name, direction):
+        for system, (source, target) in config.way(name, direction):
             model = load_translation_model(config.folder(runs, system, data, seed))
-            lines = model.translate(lines, target, config.search).lines
+            lines = model.translate(lines, target, config.search, source).lines
         write_text(folder / f"{'-'.join(direction)}.txt", "".join(f"{line}\n" for line in lines))
     if config.systems[name].pivot_of is None:
         model = load_translation_model(config.folder(runs, name, data, seed))
         for source, target in towards(config, name):
             made = io.BytesIO()
-            np.save(made, model.encode(test[source], target))
+            np.save(made, model.encode(test[source], target, source))
             with atomic_file(encodings_file(folder, source)) as temporary:
                 temporary.write_bytes(made.getvalue())
     write_record(record_of(folder), {"directions": len(directions)})
@@ -66,7 +66,7 @@ def _translate(item: Item) -> str:
 
 def read_test(data: Path, config: RecipeConfig) -> dict[str, list[str]]:
     """Test sentences of each language."""
-    files = {name: data / "test" / f"{name}.txt" for name in config.languages}
+    files = {name: data / "test" / f"{name}.txt" for name in config.all_languages}
     return {name: list(lines) for name, lines in read_parallel(files).sentences.items()}
 
 
