@@ -65,6 +65,12 @@ CSLS_EXACT, CSLS_RATIO, CSLS_CPU_RATIO = "exact, means of all targets", "ratio",
 CSLS_SECONDS, CSLS_BARE, CSLS_BARE_HALF = "seconds", "seconds, bare products", "seconds, bare products in bfloat16"
 CSLS_AGREEMENT, CSLS_AGREEMENT_10 = "agreement, %", "agreement of the 10 best, %"
 CSLS_FASTEST = "seconds at 99 %"
+TRANSLATION_OURS, TRANSLATION_BARE = "TranslationTask and Trainer", "bare PyTorch loop"
+TRANSLATION_HF, TRANSLATION_GENERATE = "transformers' Trainer, Marian", "transformers' generate, Marian"
+TRANSLATION_BEAM = "beam search"
+TRANSLATION_PIECES, TRANSLATION_SENTENCES, TRANSLATION_BLEU = "target pieces per second", "sentences per second", "BLEU"
+TRANSLATION_OVERHEAD, TRANSLATION_HF_RATIO = "overhead of training", "ratio of training"
+TRANSLATION_SEARCH_RATIO = "ratio of search"
 COMMAND, IN_PROCESS = "whole command", "in a running process"
 
 
@@ -73,6 +79,7 @@ def shape_name(shape: Sequence[int], threads: int) -> str:
 
 
 _DANN = ("dann_skada", DANN_RATIO, 3, False, " x")
+_TRANSLATION = ("translation_speed",)
 CLAIMS = (
     Claim("Full-sum loss against `ctc_loss` of PyTorch, time", "full_sum", "ratio", 3, unit=" x"),
     Claim("Trainer against a bare PyTorch loop, overhead", "trainer_overhead", "overhead", 5, unit=" %"),
@@ -90,6 +97,18 @@ CLAIMS = (
     Claim("Self-learning at 20,000 words, no dictionary", "alignment_speed", ALIGN_FREE_S, 600, unit=" s"),
     Claim("Exact CSLS among 200,000 words against the bare matrix products, time", "csls", CSLS_RATIO, 1.3, unit=" x"),
     Claim("CSLS translation of 1500 words at 99 % agreement, the fastest", "csls", CSLS_FASTEST, 30, unit=" s"),
+    Claim(
+        "Translation: trainer against a bare PyTorch loop, overhead", *_TRANSLATION, TRANSLATION_OVERHEAD, 5, unit=" %"
+    ),
+    Claim("Translation: trainer against transformers' `Trainer`", *_TRANSLATION, TRANSLATION_HF_RATIO, 1, False, " x"),
+    Claim(
+        "Translation: search against transformers' `generate`",
+        *_TRANSLATION,
+        TRANSLATION_SEARCH_RATIO,
+        1.5,
+        False,
+        " x",
+    ),
     Claim("`speechnlp-tl --help`", "startup", "seconds", 0.5, unit=" s"),
     Claim("Peak memory of CSLS among 200,000 words", "csls", "peak_mb", 4000, unit=" MB"),
     Claim("Peak memory of aligning 200,000 words", "alignment_speed", "peak_mb", 4000, unit=" MB"),
@@ -162,6 +181,15 @@ TABLES = (
         text="Whole vocabularies normalised, aligned and mapped, from vectors in memory. gensim's TranslationMatrix "
         "learns least squares and finds nearest neighbours; beside it we do the same and find the same words. "
         "Self-learning has languages with half the noise: in the others it finds nothing.",
+    ),
+    TableSpec(
+        "Translation",
+        rows=("budget", "system"),
+        where={"recipe": "translation_speed"},
+        text="Transformers of 3 + 3 layers of 256 with 8000 pieces, on made sentences. Training: the same batches, in "
+        "memory for all but ours, which makes them; the bare loop ends with the same weights. `ratio of training`: our "
+        "speed over that of transformers' Trainer. Search: models that were trained on the same batches, the same "
+        "sentences and as many together; `ratio of search`: our speed over that of `generate`.",
     ),
     TableSpec(
         "CSLS",

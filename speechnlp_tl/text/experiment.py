@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, NonNegativeFloat, model_validator
 from speechnlp_tl.atomic import write_text
 from speechnlp_tl.core.config import StrictModel, TrainConfig, dump_config, load_config
 from speechnlp_tl.core.experiment_folder import DIGEST, RESOLVED, check_same_data, is_claimed
+from speechnlp_tl.core.pretrained import folder_digest
 from speechnlp_tl.core.processes import Processes
 from speechnlp_tl.core.trainer import Trainer, TrainResult
 from speechnlp_tl.errors import InputError, Problem
@@ -31,7 +32,7 @@ from speechnlp_tl.text.document_model import (
 )
 from speechnlp_tl.text.experiment_data import Selection, TextCorpus, TextDataConfig, data_digest, domain_of, read_corpus
 from speechnlp_tl.text.ngrams import NgramConfig, NgramFeatures
-from speechnlp_tl.text.transformer_encoder import TransformerConfig, TransformerEncoder, folder_digest
+from speechnlp_tl.text.transformer_encoder import TransformerConfig, TransformerEncoder
 from speechnlp_tl.text.word_vector_features import WordVectorConfig, WordVectorFeatures, vectors_digest
 from speechnlp_tl.transfer.domain_methods import (
     NEED_BATCH_NORM,

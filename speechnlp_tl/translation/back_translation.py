@@ -14,13 +14,12 @@ from torch import Tensor
 
 from speechnlp_tl.translation.inputs import decoder_start, encoder_input, padded
 from speechnlp_tl.translation.search import beam_search
-from speechnlp_tl.translation.subwords import PAD, Subwords
-from speechnlp_tl.translation.transformer import TranslationTransformer
+from speechnlp_tl.translation.subwords import PAD, Vocabulary
+from speechnlp_tl.translation.translator import Translator
 
 
 def back_translated(
-    model: TranslationTransformer, source: Tensor, languages: Sequence[str | None], wanted: Sequence[str],
-    subwords: Subwords,
+    model: Translator, source: Tensor, languages: Sequence[str | None], wanted: Sequence[str], subwords: Vocabulary
 ) -> Tensor:  # fmt: skip
     """Encoder inputs in which marked rows hold the model's own translations.
 
@@ -34,16 +33,16 @@ def back_translated(
     Returns:
         (B, S') encoder inputs, PAD behind the end. A sentence of which nothing comes out is empty.
     """
-    in_source = model.config.language_token == "source"
+    where = model.language_token
     rows = [[piece for piece in row if piece != PAD] for row in source.tolist()]
     for language in sorted({each for each in languages if each is not None}):
         places = [place for place, each in enumerate(languages) if each == language]
         given = source[torch.tensor(places, device=source.device)]
         # about as long as the sentence: a model that does not stop must not cost a search to the end
         limits = [n + n // 2 + 2 for n in (given != PAD).sum(1).tolist()]
-        start = decoder_start(language, subwords, in_source)
+        start = decoder_start(language, subwords, where)
         number = subwords.languages.index(language)
         found = beam_search(model, given, start, number, beam=1, limits=limits, forbidden=subwords.silent(language))
         for place, hypothesis in zip(places, found, strict=True):
-            rows[place] = encoder_input(hypothesis.pieces, wanted[place], subwords, in_source)
+            rows[place] = encoder_input(hypothesis.pieces, language, wanted[place], subwords, where)
     return padded(rows).to(source.device)

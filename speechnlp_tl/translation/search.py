@@ -16,7 +16,7 @@ from torch import Tensor
 from speechnlp_tl.core.evaluation_mode import evaluating
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.translation.subwords import END, PAD
-from speechnlp_tl.translation.transformer import DecoderCache, TranslationTransformer
+from speechnlp_tl.translation.translator import Translator
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def length_normalised(log_probability: float, length: int, penalty: float) -> fl
 
 @torch.no_grad()
 def beam_search(
-    model: TranslationTransformer,
+    model: Translator,
     source: Tensor,
     start: int,
     language: int,
@@ -72,7 +72,7 @@ def beam_search(
     active = list(range(len(source)))  # rows that still search
     with evaluating(model):
         states, mask = model.encode(source), source != PAD
-        cache = DecoderCache()
+        cache = model.new_cache()
         tokens = torch.full((len(source), 1, 1), start, device=device)  # (rows, width, pieces with the start)
         scores = torch.zeros(len(source), 1, dtype=torch.float64, device=device)
         for length in range(1, max(longest, default=0) + 1):

@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,33 @@ class SubwordConfig(StrictModel):
     size: int = Field(6000, ge=16, description="pieces of one sentencepiece model, fewer where the text has no more")
     kind: Literal["bpe", "unigram"] = "bpe"
     joint: bool = Field(True, description="one sentencepiece model of all languages, or one of each")
+
+
+class Vocabulary(Protocol):
+    """Text to numbers and back, as training and search need it. Pieces 0 to 3 are padding, unknown, begin and end."""
+
+    tokens: dict[str, int]
+    """Language -> its token."""
+    mask: int
+    begins_word: NDArray[np.bool_]
+    """(pieces,) whether a piece starts a word."""
+
+    @property
+    def languages(self) -> tuple[str, ...]: ...
+
+    @property
+    def sha256(self) -> list[str]: ...
+
+    @property
+    def joint(self) -> bool: ...
+
+    def __len__(self) -> int: ...
+
+    def encode(self, lines: Sequence[str], language: str | None = None) -> list[list[int]]: ...
+
+    def decode(self, pieces: Sequence[Sequence[int]]) -> list[str]: ...
+
+    def silent(self, language: str) -> list[int]: ...
 
 
 class Subwords:

@@ -19,8 +19,8 @@ from speechnlp_tl.core.task import Step, Task
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.translation.back_translation import back_translated
 from speechnlp_tl.translation.inputs import decoder_start, encoder_input, padded
-from speechnlp_tl.translation.subwords import END, PAD, Subwords
-from speechnlp_tl.translation.transformer import TranslationOutput, TranslationTransformer
+from speechnlp_tl.translation.subwords import END, PAD, Vocabulary
+from speechnlp_tl.translation.translator import TranslationOutput, Translator
 
 Kind = Literal["translate", "restore", "back-translate"]
 """Where the source sentences of a direction come from."""
@@ -153,8 +153,8 @@ class TranslationTask(Task):
 
     def __init__(
         self,
-        model: TranslationTransformer,
-        subwords: Subwords,
+        model: Translator,
+        subwords: Vocabulary,
         directions: Sequence[Direction],
         dev: Sequence[Direction] = (),
         noise: NoiseConfig | None = None,
@@ -179,7 +179,7 @@ class TranslationTask(Task):
         self.label_smoothing, self.batch_tokens = label_smoothing, batch_tokens
         self.encode_translations, self.seed = encode_translations, seed
         self.number = {language: number for number, language in enumerate(subwords.languages)}
-        self.token_in_source = model.config.language_token == "source"
+        self.language_token = model.language_token
         self._offsets = np.cumsum([0, *(len(each) for each in self.directions)])
         # 3: the language token, the start of the target and an end
         self._costs = np.array(
@@ -218,7 +218,7 @@ class TranslationTask(Task):
     def step(self, model: nn.Module, batch: TranslationBatch) -> Step:
         source = batch.source
         if batch.written:
-            translator = cast(TranslationTransformer, model)
+            translator = cast(Translator, model)
             source = back_translated(translator, source, batch.written, batch.wanted, self.subwords)
         output = cast(TranslationOutput, model(source, batch.inputs, batch.languages))
         loss = F.cross_entropy(
@@ -230,7 +230,7 @@ class TranslationTask(Task):
         )
         features = {POOLED: output.pooled}
         if batch.translations is not None:
-            translator = cast(TranslationTransformer, model)
+            translator = cast(Translator, model)
             features[POOLED_TARGET] = translator.pool(translator.encode(batch.translations), batch.translations)
         return Step(loss, output.logits, batch.outputs != PAD, features, batch.domain)
 
@@ -257,16 +257,21 @@ class TranslationTask(Task):
     def _batch(self, rows: Sequence[tuple[Direction, int, Sequence[int]]]) -> TranslationBatch:
         targets = [direction.targets[place] for direction, place, _ in rows]
         written = tuple(each.source if each.kind == "back-translate" else None for each, _, _ in rows)
-        asked = [each.source if each.kind == "back-translate" else each.target for each, _, _ in rows]
+        # what is written in a row until the model has written its source is its target, to be translated back
+        asked = [
+            (each.target, each.source) if each.kind == "back-translate" else (each.source, each.target)
+            for each, _, _ in rows
+        ]
         wanted = [direction.target for direction, _, _ in rows]
-        starts = [decoder_start(language, self.subwords, self.token_in_source) for language in wanted]
+        starts = [decoder_start(language, self.subwords, self.language_token) for language in wanted]
         translations = None
         if self.encode_translations:
-            translations = padded([self._source(t, language) for t, language in zip(targets, wanted, strict=True)])
+            sides = zip(targets, wanted, strict=True)
+            translations = padded([self._source(target, language, language) for target, language in sides])
         return TranslationBatch(
             ids=[f"{direction.name}:{place + 1}" for direction, place, _ in rows],
             units=float(sum(len(target) + 1 for target in targets)),
-            source=padded([self._source(source, ask) for (_, _, source), ask in zip(rows, asked, strict=True)]),
+            source=padded([self._source(row[2], *said) for row, said in zip(rows, asked, strict=True)]),
             inputs=padded([[start, *target] for start, target in zip(starts, targets, strict=True)]),
             outputs=padded([[*target, END] for target in targets]),
             languages=torch.tensor([self.number[language] for language in wanted]),
@@ -276,8 +281,8 @@ class TranslationTask(Task):
             written=written if any(written) else (),
         )
 
-    def _source(self, pieces: Sequence[int], language: str) -> list[int]:
-        return encoder_input(pieces, language, self.subwords, self.token_in_source)
+    def _source(self, pieces: Sequence[int], source: str, target: str) -> list[int]:
+        return encoder_input(pieces, source, target, self.subwords, self.language_token)
 
 
 def directions_of(

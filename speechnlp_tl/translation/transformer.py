@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.translation.subwords import PAD
+from speechnlp_tl.translation.translator import LanguageToken, Translator
 
 
 class TransformerConfig(StrictModel):
@@ -27,8 +28,7 @@ class TransformerConfig(StrictModel):
     encoder_layers: PositiveInt = 3
     decoder_layers: PositiveInt = 3
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    language_token: Literal["source", "target"] = "source"
-    """Where the wanted language is said: before the source sentence (Johnson et al. 2016) or as the decoder's start."""
+    language_token: LanguageToken = "source"
     language_embedding: bool = False
     """Add an embedding of the wanted language to every input of the decoder."""
     decoders: Literal["shared", "per-language"] = "shared"
@@ -67,16 +67,6 @@ class DecoderCache:
         for layer in self.layers:
             layer.own = None if layer.own is None else (layer.own[0][rows], layer.own[1][rows])
             layer.source = None if layer.source is None else (layer.source[0][rows], layer.source[1][rows])
-
-
-@dataclass
-class TranslationOutput:
-    """One forward pass of B rows, S source and T target positions."""
-
-    logits: Tensor
-    """(B, T, pieces)."""
-    pooled: Tensor
-    """(B, width) mean of the encoder's states over the sentence's own positions."""
 
 
 class Attention(nn.Module):
@@ -172,7 +162,7 @@ class Decoder(nn.Module):
         return self.norm(x)
 
 
-class TranslationTransformer(nn.Module):
+class TranslationTransformer(Translator):
     """Source pieces to target pieces, of any language to any.
 
     Args:
@@ -183,7 +173,7 @@ class TranslationTransformer(nn.Module):
     """
 
     def __init__(self, config: TransformerConfig, pieces: int, languages: int, seed: int = 0) -> None:
-        super().__init__()
+        super().__init__(config.language_token, config.width)
         self.config = config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -235,17 +225,6 @@ class TranslationTransformer(nn.Module):
                 state[name][: tensor.shape[0]] = tensor
         return made
 
-    def forward(self, source: Tensor, target: Tensor, languages: Tensor) -> TranslationOutput:
-        """Logits of the piece behind each of `target`.
-
-        Args:
-            source: (B, S) pieces, with the language token where the config wants it there, PAD behind the end.
-            target: (B, T) the decoder's inputs.
-            languages: (B,) number of each row's target language.
-        """
-        states = self.encode(source)
-        return TranslationOutput(self.decode(states, source != PAD, target, languages), self.pool(states, source))
-
     def encode(self, source: Tensor) -> Tensor:
         """(B, S, width) states."""
         mask = (source != PAD)[:, None, None, :]
@@ -254,11 +233,9 @@ class TranslationTransformer(nn.Module):
             x = layer(x, mask)
         return self.encoder_norm(x)
 
-    def pool(self, states: Tensor, source: Tensor) -> Tensor:
-        """(B, width) mean over real positions, without that of a language token, which tells of the target."""
-        first = 1 if self.config.language_token == "source" else 0
-        real = (source[:, first:] != PAD).unsqueeze(-1)
-        return states[:, first:].masked_fill(~real, 0).sum(1) / real.sum(1).clamp(min=1)
+    def new_cache(self) -> DecoderCache:
+        """An empty cache."""
+        return DecoderCache()
 
     def decode(
         self, states: Tensor, mask: Tensor, target: Tensor, languages: Tensor, cache: DecoderCache | None = None

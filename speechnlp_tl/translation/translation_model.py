@@ -104,9 +104,9 @@ class TranslationModel:
         encoded = self.subwords.encode([" ".join(line.split()) for line in lines], source)
         limit = self.config.max_length
         cut = {number: len(pieces) for number, pieces in enumerate(encoded, 1) if len(pieces) > limit}
-        in_source = self.transformer.config.language_token == "source"
-        inputs = [encoder_input(pieces[:limit], target, self.subwords, in_source) for pieces in encoded]
-        start = decoder_start(target, self.subwords, in_source)
+        where = self.transformer.language_token
+        inputs = [encoder_input(pieces[:limit], source, target, self.subwords, where) for pieces in encoded]
+        start = decoder_start(target, self.subwords, where)
         device = next(self.transformer.parameters()).device
         filled = [number for number, pieces in enumerate(encoded) if pieces]
         found: list[Sequence[int]] = [()] * len(lines)
@@ -140,16 +140,17 @@ class TranslationModel:
             InputError: a language that the model does not know, or no source where one is needed.
         """
         self.check_languages(source, target)
-        in_source = self.transformer.config.language_token == "source"
+        where = self.transformer.language_token
         pieces = self.subwords.encode([" ".join(line.split()) for line in lines], source)
         encoded = [row[: self.config.max_length] for row in pieces]
         filled = [number for number, pieces in enumerate(encoded) if pieces]
-        made = np.zeros((len(lines), self.transformer.config.width), dtype=np.float32)
+        made = np.zeros((len(lines), self.transformer.width), dtype=np.float32)
         device = next(self.transformer.parameters()).device
         with torch.no_grad(), evaluating(self.transformer):
             for batch in batches_by_cost([len(encoded[n]) for n in filled], batch_tokens, 0, 0, shuffle=False):
                 numbers = [filled[place] for place in batch]
-                rows = padded([encoder_input(encoded[n], target, self.subwords, in_source) for n in numbers]).to(device)
+                inputs = [encoder_input(encoded[n], source, target, self.subwords, where) for n in numbers]
+                rows = padded(inputs).to(device)
                 pooled = self.transformer.pool(self.transformer.encode(rows), rows)
                 made[numbers] = pooled.float().cpu().numpy()
         return made

@@ -14,12 +14,7 @@ from speechnlp_tl.errors import InputError
 from speechnlp_tl.text.classifier import ClassifierConfig, predict
 from speechnlp_tl.text.features import take
 from speechnlp_tl.text.token_rows import TokenRows
-from speechnlp_tl.text.transformer_encoder import (
-    TransformerClassifier,
-    TransformerConfig,
-    TransformerEncoder,
-    folder_digest,
-)
+from speechnlp_tl.text.transformer_encoder import TransformerClassifier, TransformerConfig, TransformerEncoder
 from tests.tiny_text import make_transformer
 
 pytest.importorskip("transformers")
@@ -138,20 +133,8 @@ def test_damaged_settings_are_named_with_their_file(tmp_path, spoil, said):
 
 
 def test_a_folder_has_no_revision(config):
-    with pytest.raises(InputError, match=r"has no revision 'main'; leave features\.revision out"):
+    with pytest.raises(InputError, match=r"has no revision 'main'; leave the revision out"):
         TransformerEncoder.pretrained(config.model_copy(update={"revision": "main"}))
-
-
-def test_the_digest_of_a_folder_follows_its_weights_and_settings(tmp_path):
-    folder = make_transformer(tmp_path / "bert")
-    found = [folder_digest(folder)]
-    (folder / "README.md").write_text("not loaded")
-    assert folder_digest(folder) == found[0]
-    for name in ("config.json", "model.safetensors"):
-        path = folder / name
-        path.write_bytes(path.read_bytes() + b" ")
-        found.append(folder_digest(folder))
-    assert len(set(found)) == 3
 
 
 @pytest.mark.parametrize(

@@ -32,22 +32,21 @@ def task(tiny, subwords, corpora):
     return make
 
 
-@pytest.mark.parametrize("where", ["source", "target"])
+@pytest.mark.parametrize("where", ["source", "target", "both"])
 def test_marked_rows_hold_the_models_own_translation_and_others_stay(tiny, subwords, where):
     model = tiny(language_token=where)
-    in_source = where == "source"
     given = subwords.encode(["dea deb dec", "ena enb", "ded"])
-    source = padded([encoder_input(row, language, subwords, in_source)
+    source = padded([encoder_input(row, "de", language, subwords, where)
                      for row, language in zip(given, ("fr", "de", "fr"), strict=True)])  # fmt: skip
     made = back_translated(model, source, ["fr", None, "fr"], ["de", "de", "de"], subwords)
     for place in (0, 2):
         row = source[place : place + 1]
         row = row[:, : int((row != PAD).sum())]
         limit = [row.shape[1] + row.shape[1] // 2 + 2]
-        start, number = decoder_start("fr", subwords, in_source), subwords.languages.index("fr")
+        start, number = decoder_start("fr", subwords, where), subwords.languages.index("fr")
         silent = subwords.silent("fr")
         [alone] = beam_search(model, row, start, number, beam=1, limits=limit, forbidden=silent)
-        wanted = encoder_input(alone.pieces, "de", subwords, in_source)
+        wanted = encoder_input(alone.pieces, "fr", "de", subwords, where)
         assert made[place][made[place] != PAD].tolist() == wanted
     assert made[1][made[1] != PAD].tolist() == source[1][source[1] != PAD].tolist()
 

@@ -74,7 +74,7 @@ def test_a_new_language_changes_no_logit_of_the_old_ones(initial):
     lines = [say(each, "de") for each in sentences(6, 3)]
     pieces = old.subwords.encode(lines)
     assert start.subwords.encode(lines, "de") == pieces
-    source = padded([encoder_input(row, "fr", old.subwords, True) for row in pieces])
+    source = padded([encoder_input(row, "de", "fr", old.subwords, "source") for row in pieces])
     target = padded([[2, *row] for row in pieces])
     languages = torch.full((len(pieces),), old.subwords.languages.index("fr"))
     with torch.no_grad():
