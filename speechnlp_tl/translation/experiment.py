@@ -23,8 +23,16 @@ from speechnlp_tl.evaluation.environment import environment
 from speechnlp_tl.transfer.domain_methods import DomainMethod, domain_terms, read_methods
 from speechnlp_tl.transfer.pair_similarity import PairSimilarity
 from speechnlp_tl.translation.parallel_text import ParallelText, listed, read_parallel
-from speechnlp_tl.translation.starting_model import InitialConfig, Start, conservative_terms, from_model, from_nothing
-from speechnlp_tl.translation.subwords import SubwordConfig, Subwords
+from speechnlp_tl.translation.pretrained import PretrainedConfig
+from speechnlp_tl.translation.starting_model import (
+    InitialConfig,
+    Start,
+    conservative_terms,
+    from_model,
+    from_nothing,
+    from_pretrained,
+)
+from speechnlp_tl.translation.subwords import SubwordConfig, Vocabulary
 from speechnlp_tl.translation.task import (
     POOLED,
     POOLED_TARGET,
@@ -34,8 +42,9 @@ from speechnlp_tl.translation.task import (
     denoising_directions,
     directions_of,
 )
-from speechnlp_tl.translation.transformer import TransformerConfig, TranslationTransformer
+from speechnlp_tl.translation.transformer import TransformerConfig
 from speechnlp_tl.translation.translation_model import TranslationModel, TranslationModelConfig
+from speechnlp_tl.translation.translator import Translator
 
 LANGUAGE_METHODS = ("dann", "confusion")
 """Domain adaptation methods that know more than two domains."""
@@ -106,7 +115,8 @@ class TranslationExperiment(StrictModel):
     task: Literal["translation"]
     data: TranslationDataConfig
     subwords: SubwordConfig = SubwordConfig()
-    model: TransformerConfig = TransformerConfig()
+    model: TransformerConfig | PretrainedConfig = TransformerConfig()
+    """Shape of a model of our own, or `{kind: pretrained, name: ..., languages: {de: de_DE, ...}}`."""
     initial: Annotated[InitialConfig | None, BeforeValidator(_read_initial)] = None
     """A model to start from, with its subwords: its folder, or that and what is kept of it."""
     denoising: NonNegativeFloat = 0.0
@@ -130,6 +140,12 @@ class TranslationExperiment(StrictModel):
         wrong = [each.name for each in self.method if each.name not in LANGUAGE_METHODS]
         if wrong:
             raise ValueError(f"method {', '.join(wrong)}: languages are adapted by {' or '.join(LANGUAGE_METHODS)}")
+        if isinstance(self.model, PretrainedConfig):
+            if self.initial is not None:
+                raise ValueError("'initial' is for models of our own; 'model' names a pretrained one")
+            lacking = sorted(self.data.taught - set(self.model.languages))
+            if lacking:
+                raise ValueError(f"model.languages names no token for {', '.join(lacking)}")
         if self.data.monolingual and not (self.denoising or self.back_translation):
             raise ValueError(
                 "monolingual text is for denoising and back-translation: set 'denoising' or 'back_translation' above 0"
@@ -227,7 +243,7 @@ def train(
         write_text(out / "dev.json", json.dumps({"metrics": metrics}))
         parts = TranslationModelConfig(
             languages=list(subwords.languages),
-            model=transformer.config,
+            model=config.model,
             max_length=config.data.max_length,
             trained=list(
                 dict.fromkeys([*start.trained, *(each.name for each in task.directions if each.kind == "translate")])
@@ -271,12 +287,14 @@ def _start(config: TranslationExperiment, corpora: Corpora) -> Start:
     for corpus in [*corpora.train, *corpora.monolingual]:
         for language, lines in corpus.sentences.items():
             text[language] += lines
+    if isinstance(config.model, PretrainedConfig):
+        return from_pretrained(config.model)
     rest = (text, config.subwords, config.model, config.train.seed)
     return from_nothing(*rest) if config.initial is None else from_model(config.initial, *rest)
 
 
 def _task(
-    config: TranslationExperiment, corpora: Corpora, subwords: Subwords, transformer: TranslationTransformer
+    config: TranslationExperiment, corpora: Corpora, subwords: Vocabulary, transformer: Translator
 ) -> tuple[TranslationTask, list[str]]:
     """The task, and what the user should know of the data."""
     limit, notes = config.data.max_length, []
@@ -323,7 +341,7 @@ def _terms(config: TranslationExperiment, start: Start) -> list[Term]:
     if config.initial is not None:
         terms += conservative_terms(config.initial, start, config.train.seed)
     if config.method:
-        layers = {POOLED: config.model.width}
+        layers = {POOLED: start.transformer.width}
         terms += domain_terms(config.method, layers, config.train.seed, domains=len(start.subwords.languages))
     if config.similarity:
         terms.append(PairSimilarity(POOLED, POOLED_TARGET, config.similarity))

@@ -17,10 +17,13 @@ from speechnlp_tl.transfer.conservative import EWC, KLD, L2SP
 from speechnlp_tl.transfer.fisher import estimate_fisher
 from speechnlp_tl.transfer.layer_plans import LayerPlan, apply_plan
 from speechnlp_tl.translation.parallel_text import ParallelText, read_parallel
-from speechnlp_tl.translation.subwords import SubwordConfig, Subwords
+from speechnlp_tl.translation.pretrained import FOLDER as PRETRAINED
+from speechnlp_tl.translation.pretrained import PretrainedConfig, load_translator
+from speechnlp_tl.translation.subwords import SubwordConfig, Subwords, Vocabulary
 from speechnlp_tl.translation.task import TranslationTask, directions_of
 from speechnlp_tl.translation.transformer import TransformerConfig, TranslationTransformer
-from speechnlp_tl.translation.translation_model import TranslationModel, load_translation_model
+from speechnlp_tl.translation.translation_model import load_translation_model
+from speechnlp_tl.translation.translator import Translator
 
 
 class InitialConfig(StrictModel):
@@ -53,8 +56,8 @@ class InitialConfig(StrictModel):
 class Start:
     """What a training begins with."""
 
-    subwords: Subwords
-    transformer: TranslationTransformer
+    subwords: Vocabulary
+    transformer: Translator
     source: TranslationTransformer | None = None
     """The initial model with the new languages, frozen: what is stayed close to."""
     trained: tuple[str, ...] = ()
@@ -71,6 +74,19 @@ def from_nothing(
     return Start(made, TranslationTransformer(shape, len(made), len(made.languages), seed))
 
 
+def from_pretrained(shape: PretrainedConfig) -> Start:
+    """A pretrained model as it is.
+
+    Raises:
+        InputError: as `load_translator`.
+    """
+    vocabulary, translator = load_translator(shape)
+    digest = hashlib.sha256(vocabulary.sha256[0].encode())
+    for tensor in translator.state_dict().values():
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    return Start(vocabulary, translator, digest=digest.hexdigest())
+
+
 def from_model(
     config: InitialConfig, text: Mapping[str, Sequence[str]], subwords: SubwordConfig, shape: TransformerConfig,
     seed: int,
@@ -84,6 +100,9 @@ def from_model(
         InputError: no such model, another shape, unknown layers, or text that no subwords can be made of.
     """
     initial = load_translation_model(config.model)
+    if not isinstance(initial.subwords, Subwords) or not isinstance(initial.transformer, TranslationTransformer):
+        remedy = f"name its folder '{PRETRAINED}' under model.name"
+        raise InputError(Problem("is a pretrained model, which 'initial' is not for", config.model, remedy=remedy))
     if shape != initial.config.model:
         what = "'model' is not that of the initial model; give the same, dropout included"
         raise InputError(Problem(what, config.model))
@@ -98,7 +117,8 @@ def from_model(
         apply_plan(plan, source, transformer, seed)
     for parameter in source.parameters():
         parameter.requires_grad_(False)
-    return Start(grown, transformer, source, tuple(initial.config.trained), _digest(initial, config))
+    digest = _digest(initial.subwords, initial.transformer, config)
+    return Start(grown, transformer, source, tuple(initial.config.trained), digest)
 
 
 def conservative_terms(config: InitialConfig, start: Start, seed: int) -> list[Term]:
@@ -136,13 +156,13 @@ def _fisher(config: InitialConfig, start: Start, seed: int) -> dict[str, torch.T
     return estimate_fisher(task, measured, batches, seed=seed)
 
 
-def _encoded(text: ParallelText, subwords: Subwords) -> dict[str, list[list[int]]]:
+def _encoded(text: ParallelText, subwords: Vocabulary) -> dict[str, list[list[int]]]:
     return {language: subwords.encode(lines, language) for language, lines in text.sentences.items()}
 
 
-def _digest(model: TranslationModel, config: InitialConfig) -> str:
-    digest = hashlib.sha256(" ".join(model.subwords.sha256).encode())
-    for tensor in model.transformer.state_dict().values():
+def _digest(subwords: Subwords, transformer: Translator, config: InitialConfig) -> str:
+    digest = hashlib.sha256(" ".join(subwords.sha256).encode())
+    for tensor in transformer.state_dict().values():
         digest.update(tensor.detach().cpu().numpy().tobytes())
     for text in map(read_parallel, config.ewc_text):
         digest.update("\n".join(line for lines in text.sentences.values() for line in lines).encode())

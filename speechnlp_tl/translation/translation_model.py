@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -21,9 +21,17 @@ from speechnlp_tl.core.evaluation_mode import evaluating
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.transfer.tensor_files import read_tensors, write_tensors
 from speechnlp_tl.translation.inputs import decoder_start, encoder_input, padded
+from speechnlp_tl.translation.pretrained import FOLDER as PRETRAINED
+from speechnlp_tl.translation.pretrained import (
+    PretrainedConfig,
+    PretrainedTranslator,
+    PretrainedVocabulary,
+    load_translator,
+)
 from speechnlp_tl.translation.search import beam_search
-from speechnlp_tl.translation.subwords import FILE, PAD, Subwords, file_name
+from speechnlp_tl.translation.subwords import FILE, PAD, Subwords, Vocabulary, file_name
 from speechnlp_tl.translation.transformer import TransformerConfig, TranslationTransformer
+from speechnlp_tl.translation.translator import Translator
 
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
 COPY_AGAIN = "copy the whole model folder again"
@@ -44,13 +52,13 @@ class TranslationModelConfig(StrictModel):
 
     kind: Literal["translation"] = "translation"
     languages: list[str] = Field(min_length=1)
-    model: TransformerConfig
+    model: TransformerConfig | PretrainedConfig
     max_length: PositiveInt = 128
     """Most pieces of a sentence."""
     trained: list[str] = Field(default_factory=list)
     """Directions with training sentences, `de-en`; every other pair of languages is zero-shot."""
     sentencepiece_sha256: list[str]
-    """Of each sentencepiece model, in the order of their pieces."""
+    """Of each sentencepiece model, in the order of their pieces; of the vocabulary of a pretrained model."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +75,8 @@ class TranslationModel:
     """What it takes to turn lines of one language into lines of another."""
 
     config: TranslationModelConfig
-    subwords: Subwords
-    transformer: TranslationTransformer
+    subwords: Vocabulary
+    transformer: Translator
 
     def check_languages(self, source: str | None, target: str) -> None:
         """Raise InputError for languages that the model does not know; names those that it does."""
@@ -174,18 +182,24 @@ class TranslationModel:
             InputError: something else is in the place, or it cannot be written.
         """
         with atomic_directory(directory) as folder:
-            self.subwords.save(folder)
-            write_tensors(folder / WEIGHTS, module_tensors(self.transformer))
+            if isinstance(self.subwords, Subwords):
+                self.subwords.save(folder)
+                write_tensors(folder / WEIGHTS, module_tensors(self.transformer))
+            elif isinstance(self.subwords, PretrainedVocabulary):
+                self.subwords.save_with(cast(PretrainedTranslator, self.transformer), folder)
             write_text(folder / CONFIG, dump_config(self.config))
             write_text(folder / CARD, self._card(about))
 
     def _card(self, about: str) -> str:
         count = sum(parameter.numel() for parameter in self.transformer.parameters())
         shape = self.config.model
+        if isinstance(shape, PretrainedConfig):
+            kind = f"fine-tuned from {shape.name}"
+        else:
+            kind = f"a Transformer, {shape.encoder_layers} + {shape.decoder_layers} layers of {shape.width}"
         return (
             "# Translation model\n\n"
-            f"Written by speechnlp_tl: a Transformer, {shape.encoder_layers} + {shape.decoder_layers} layers of "
-            f"{shape.width}, {count / 1e6:.2f} M parameters, {len(self.subwords)} "
+            f"Written by speechnlp_tl: {kind}, {count / 1e6:.2f} M parameters, {len(self.subwords)} "
             f"{'joint ' if self.subwords.joint else ''}subwords. Languages: {', '.join(self.config.languages)}. "
             f"Trained directions: {', '.join(self.config.trained)}; every other "
             "pair is zero-shot.\n\n"
@@ -204,12 +218,21 @@ def load_translation_model(directory: str | Path) -> TranslationModel:
     folder = Path(directory)
     if (folder / "model" / CONFIG).is_file():
         folder = folder / "model"
-    missing = [name for name in (CONFIG, WEIGHTS, FILE) if not (folder / name).is_file()]
+    pretrained = (folder / PRETRAINED).is_dir()
+    needed = (CONFIG,) if pretrained else (CONFIG, WEIGHTS, FILE)
+    missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         remedy = "name a folder that 'speechnlp-tl train' wrote from a config with 'task: translation'"
         what = "so it is no translation model"
         raise InputError([Problem(f"has no {name}, {what}", folder, remedy=remedy) for name in missing])
     config = load_config(folder / CONFIG, TranslationModelConfig)
+    if isinstance(config.model, PretrainedConfig):
+        vocabulary, translator = load_translator(config.model, folder)
+        if vocabulary.sha256 != config.sentencepiece_sha256:
+            what = "is not the tokenizer that the model was trained with"
+            raise InputError(Problem(what, folder / PRETRAINED, remedy=COPY_AGAIN))
+        translator.eval()
+        return TranslationModel(config, vocabulary, translator)
     subwords = Subwords.load(folder)
     if subwords.sha256 != config.sentencepiece_sha256 or list(subwords.languages) != config.languages:
         pairs = zip_longest(subwords.sha256, config.sentencepiece_sha256)
