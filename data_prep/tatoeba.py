@@ -39,9 +39,10 @@ def prepare(corpora: Mapping[str, Path], out: Path) -> dict[str, Path]:
             that `out` holds something else.
     """
     problems: list[Problem] = []
-    pairs = {language: _read(corpus, language, problems) for language, corpus in corpora.items()}
+    raw = {language: read_pairs(corpus, language, problems) for language, corpus in corpora.items()}
     if problems:
         raise InputError(problems)
+    pairs = {language: _words(found, language) for language, found in raw.items()}
     summary: dict[str, dict[str, int]] = {}
     english: dict[str, None] = {}  # a set that keeps the order
     with output_folder(out, "tatoeba", {"languages": list(corpora)}, summary) as folder:
@@ -54,14 +55,14 @@ def prepare(corpora: Mapping[str, Path], out: Path) -> dict[str, Path]:
     return {name: Path(out) / (name if "-" in name else f"{name}.txt") for name in summary}
 
 
-def _read(corpus: Path, language: str, problems: list[Problem]) -> list[tuple[str, str]]:
-    """The pairs of one file as words; what is wrong is added to `problems`."""
+def read_pairs(corpus: Path, language: str, problems: list[Problem]) -> list[tuple[str, str]]:
+    """English sentences of one file and their translations as they are written; problems are added to `problems`."""
     name = f"eng-{LANGUAGES[language]}.tsv"
     if find_listed(corpus, name) is None:
         problems.append(Problem("file is missing", file=corpus / name))
         return []
     found: list[Problem] = []
-    sides: tuple[list[str], list[str]] = ([], [])
+    pairs: list[tuple[str, str]] = []
     try:
         with open_listed(corpus, name) as file:
             for number, line in enumerate(file.read().decode("utf-8").split("\n")[:-1], start=1):
@@ -69,12 +70,16 @@ def _read(corpus: Path, language: str, problems: list[Problem]) -> list[tuple[st
                 if len(fields) < 2 or not all(fields[:2]):
                     found.append(Problem("is not an English sentence, a tab and another", corpus / name, number))
                     continue
-                for side, text in zip(sides, fields[:2], strict=True):
-                    side.append(text)
+                pairs.append((fields[0], fields[1]))
     except (OSError, UnicodeDecodeError) as error:
         found.append(Problem(f"cannot be read: {error}", file=corpus / name))
     problems += found[:_MOST_LISTED]
-    return list(zip(word_lines(sides[0], "en"), word_lines(sides[1], language), strict=True))
+    return pairs
+
+
+def _words(pairs: list[tuple[str, str]], language: str) -> list[tuple[str, str]]:
+    english, other = ([pair[side] for pair in pairs] for side in (0, 1))
+    return list(zip(word_lines(english, "en"), word_lines(other, language), strict=True))
 
 
 def main() -> None:

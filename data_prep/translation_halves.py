@@ -69,27 +69,43 @@ def write_halves(
     order, reserved = order[: len(order) - kept], order[len(order) - kept :]
     middle = len(order) // 2
     halves = (order, order) if leaky else (order[:middle], order[middle:])
-    sets: dict[str, tuple[Sides, list[int], tuple[str, ...]]] = {
-        f"train/{left}-{hub}": (train, halves[0], (left, hub)),
-        f"train/{hub}-{right}": (train, halves[1], (hub, right)),
-        f"train/{left}-{right}": (train, halves[0], (left, right)),
+    sets: dict[str, Sides] = {
+        f"train/{left}-{hub}": _chosen(train, halves[0], (left, hub)),
+        f"train/{hub}-{right}": _chosen(train, halves[1], (hub, right)),
+        f"train/{left}-{right}": _chosen(train, halves[0], (left, right)),
     }
     if new:
-        sets[f"train/{new.name}-{hub}"] = (train, reserved, (new.name, hub))
+        sets[f"train/{new.name}-{hub}"] = _chosen(train, reserved, (new.name, hub))
+    sets |= {name: {language: sides[language] for language in every} for name, sides in held_out.items()}
+    return write_sets(out, corpus, {"leaky": leaky, "seed": seed}, sets, cuts)
+
+
+def write_sets(
+    out: Path, corpus: str, settings: Mapping[str, object], sets: Mapping[str, Sides],
+    cuts: Mapping[str, int] | None = None,
+) -> dict[str, Path]:  # fmt: skip
+    """Write sets as folders with a file for each language, and the `cuts` that `write_halves` speaks of.
+
+    Raises:
+        InputError: a cut of no training set or longer than it, or `out` holds something else.
+    """
+    every = dict(sets)
+    sizes = {name: len(next(iter(sides.values()))) for name, sides in sets.items()}
     for name, count in (cuts or {}).items():
         whole = f"train/{name.rpartition('-')[0]}"
-        if whole not in sets or not 1 <= count <= len(sets[whole][1]):
-            there = ", ".join(f"{each.removeprefix('train/')} ({len(rows)})" for each, (_, rows, _) in sets.items())
+        if not 1 <= count <= sizes.get(whole, 0):
+            there = ", ".join(f"{each.removeprefix('train/')} ({size})" for each, size in sizes.items())
             raise InputError(f"{corpus}: '{name}' is no part of a training set; there are {there}")
-        side, rows, named = sets[whole]
-        sets[f"train/{name}"] = (side, rows[:count], named)
-    for name, sides in held_out.items():
-        sets[name] = (sides, list(range(len(sides[hub]))), every)
-    summary = {name: {"sentences": len(rows)} for name, (_, rows, _) in sets.items()}
-    with output_folder(out, corpus, {"leaky": leaky, "seed": seed}, summary) as folder:
-        for name, (sides, rows, named) in sets.items():
+        every[f"train/{name}"] = {language: lines[:count] for language, lines in sets[whole].items()}
+    summary = {name: {"sentences": len(next(iter(sides.values())))} for name, sides in every.items()}
+    with output_folder(out, corpus, settings, summary) as folder:
+        for name, sides in every.items():
             (folder / name).mkdir(parents=True)
-            for language in named:
-                text = "".join(f"{sides[language][row]}\n" for row in rows)
+            for language, lines in sides.items():
+                text = "".join(f"{line}\n" for line in lines)
                 (folder / name / f"{language}.txt").write_text(text, encoding="utf-8", newline="\n")
-    return {name: Path(out) / name for name in sets}
+    return {name: Path(out) / name for name in every}
+
+
+def _chosen(sides: Sides, rows: Sequence[int], languages: Sequence[str]) -> Sides:
+    return {language: [sides[language][row] for row in rows] for language in languages}

@@ -2,11 +2,12 @@
 # A pair of languages translated that no training sentence joins: one model of many directions, with and without remedies.
 #
 #   ./run.sh                             # Multi30k, de and fr joined by en, each pair with captions of its own
+#   ./run.sh --corpus tatoeba            # short sentences, es and de joined by en
 #   ./run.sh --leaky                     # both pairs with all captions: what the leak is worth
 #   ./run.sh --corpus synthetic          # made languages, no network, about two minutes
 set -euo pipefail
-corpus=multi30k       # multi30k or synthetic
-conf=                 # conf/small.yaml (multi30k), conf/synthetic.yaml, or another
+corpus=multi30k       # multi30k, tatoeba or synthetic
+conf=                 # conf/small.yaml (multi30k), conf/tatoeba.yaml, conf/synthetic.yaml, or another
 leaky=false           # give both pairs the same sentences
 jobs=2                # trainings side by side
 publish=false         # copy results.json, RESULTS.md and figures beside this script

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from data_prep import made_translations, multi30k_translation
+from data_prep import made_translations, multi30k_translation, tatoeba_translation
 from data_prep.translation_halves import NewLanguage, write_halves
 from speechnlp_tl.errors import InputError
 
@@ -99,3 +99,41 @@ def test_multi30k_is_read_as_it_is_written(tmp_path):
     (raw / "val.fr").unlink()
     with pytest.raises(InputError, match=r"val\.fr: file is missing"):
         multi30k_translation.prepare(tmp_path / "corpus", tmp_path / "other")
+
+
+def english_spanish_german(folder, count):
+    """Files of `count` English sentences with both translations, two of them twice, and ten with one."""
+    rows = {"spa": [], "deu": []}
+    for n in range(count):
+        rows["spa"] += [f"Go {n}!\tVe {n}.\tCC-BY", *([f"Go {n}!\tAnda {n}.\tCC-BY"] if n < 2 else [])]
+        rows["deu"] += [f"Go {n}!\tGeh {n}.\tCC-BY"]
+    for n in range(10):
+        rows["spa"].append(f"Only {n}.\tSolo {n}.\tCC-BY")
+        rows["deu"].append(f"Just {n}.\tNur {n}.\tCC-BY")
+    rows["spa"].append("Proceed 0!\tVe 0.\tCC-BY")  # a paraphrase whose translation another sentence has
+    for name, lines in rows.items():
+        (folder / f"eng-{name}.tsv").write_text("".join(f"{line}\n" for line in lines))
+    return {"es": folder, "de": folder}
+
+
+def test_tatoeba_is_split_by_the_english_sentence(tmp_path):
+    corpora = english_spanish_german(tmp_path, 40)
+    sizes = {"dev": 5, "test": 10}
+    found = tatoeba_translation.prepare(corpora, tmp_path / "out", held_out=sizes, cuts={"es-de-3": 3})
+    assert {name: len(read(found[name], "en")) for name in sizes} == sizes
+    english = {name: set(read(found[name], "en")) for name in ("train/es-en", "train/en-de", *sizes)}
+    assert not english["train/es-en"] & english["train/en-de"]
+    assert {f"Only {n}." for n in range(10)} <= english["train/es-en"]
+    assert {f"Just {n}." for n in range(10)} <= english["train/en-de"]
+    for name in sizes:
+        for pair, language in (("train/es-en", "es"), ("train/en-de", "de")):
+            assert not english[name] & english[pair]
+            assert not set(read(found[name], language)) & set(read(found[pair], language))
+        for one, other in zip(read(found[name], "es"), read(found[name], "de"), strict=True):
+            assert one.split()[1] == other.split()[1]
+    assert set(read(found["train/es-de"], "es")) <= set(read(found["train/es-en"], "es"))
+    assert read(found["train/es-de-3"], "de") == read(found["train/es-de"], "de")[:3]
+    leaky = tatoeba_translation.prepare(corpora, tmp_path / "leaky", leaky=True, held_out=sizes)
+    assert len(set(read(leaky["train/es-en"], "en")) & set(read(leaky["train/en-de"], "en"))) == 25
+    with pytest.raises(InputError, match="40 sentences have both translations, 102 at least"):
+        tatoeba_translation.prepare(corpora, tmp_path / "no", held_out={"dev": 100})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from settings import RecipeConfig
 
-from data_prep import made_translations, multi30k_translation
+from data_prep import made_translations, multi30k_translation, tatoeba, tatoeba_translation
 from data_prep.command import run
 from data_prep.fetch import CORPORA, fetch
 from data_prep.translation_halves import NewLanguage
@@ -16,7 +16,7 @@ from speechnlp_tl.core.config import load_config
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--corpus", choices=("multi30k", "synthetic"), required=True)
+    parser.add_argument("--corpus", choices=("multi30k", "tatoeba", "synthetic"), required=True)
     parser.add_argument("--leaky", choices=("true", "false"), required=True)
     parser.add_argument("--conf", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -30,6 +30,10 @@ def _work(arguments: argparse.Namespace) -> dict[str, Path] | None:
     cuts, new = config.cuts, config.new_language
     if arguments.corpus == "synthetic":
         return None if arguments.download_only else made_translations.prepare(arguments.out, leaky=leaky, cuts=cuts)
+    if arguments.corpus == "tatoeba":
+        left, _, right = config.languages
+        corpora = {name: fetch(CORPORA[f"tatoeba-{tatoeba.LANGUAGES[name]}"]) for name in (left, right)}
+        return corpora if arguments.download_only else tatoeba_translation.prepare(corpora, arguments.out, leaky, cuts)
     corpus = fetch(CORPORA["multi30k"])
     if arguments.download_only:
         return {"multi30k": corpus}
