@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Words of one language translated by words of another: spaces aligned with 5000, 500, 25 or no words, or learned together.
 #
-#   ./run.sh                             # Bible, Tatoeba and Multi30k: English and French, five seeds
+#   ./run.sh                             # Bible, Tatoeba and Multi30k: five pairs, six languages in one space
 #   ./run.sh --conf conf/editions.yaml   # the same with more text for the vectors, one seed, the quick systems
 #   ./run.sh --conf conf/full.yaml       # eight pairs, every edition of the Bible, five seeds: many hours
 #   ./run.sh --corpus synthetic          # made languages, no network, under two minutes
