@@ -6,7 +6,7 @@ Training: target pieces per second through `TranslationTask` and `Trainer`, as a
 over the same batches in memory with the same arithmetic (both end with the same weights), and against transformers'
 `Trainer` on a Marian model of the same size, which is given the same batches in memory. Search: beam search of a model
 that was trained to translate made sentences, against `generate` of a Marian model that was trained on the same batches,
-same beam, same sentences sorted by length, as many together. Vocabulary and layers have the size of a small real model.
+same beam, same sentences, the same ones together. Vocabulary and layers have the size of a small real model.
 """
 
 from __future__ import annotations
@@ -194,6 +194,7 @@ def measure_training(folder: Path, steps: int, rounds: int) -> dict[str, Any]:
 def measure_search(folder: Path, sentences: int, rounds: int) -> dict[str, Any]:
     import torch
 
+    from speechnlp_tl.core.batching import batches_by_cost
     from speechnlp_tl.evaluation.bleu import corpus_score
     from speechnlp_tl.translation.translation_model import SearchConfig, TranslationModel, TranslationModelConfig
 
@@ -207,8 +208,6 @@ def measure_search(folder: Path, sentences: int, rounds: int) -> dict[str, Any]:
         languages=list(task.subwords.languages), model=task.model.config, sentencepiece_sha256=task.subwords.sha256
     )
     translator = TranslationModel(facts, task.subwords, task.model.eval())
-    # rows of a batch: what our search takes together, given to both
-    together = max(1, SearchConfig().batch_tokens // BEAM // 40)
     found: dict[str, list[str]] = {}
 
     def search() -> None:
@@ -218,10 +217,10 @@ def measure_search(folder: Path, sentences: int, rounds: int) -> dict[str, Any]:
         from speechnlp_tl.translation.inputs import encoder_input, padded
 
         pieces = task.subwords.encode(lines[0])
-        order = sorted(range(len(pieces)), key=lambda place: len(pieces[place]))
         made = [""] * len(pieces)
-        for first in range(0, len(order), together):
-            places = order[first : first + together]
+        # what our search takes together
+        costs = [len(row) + 2 for row in pieces]
+        for places in batches_by_cost(costs, SearchConfig().batch_tokens // BEAM, 0, 0, shuffle=False):
             rows = padded([encoder_input(pieces[place], "xa", "xb", task.subwords, "source") for place in places])
             with torch.no_grad():
                 output = peer.generate(

@@ -4,6 +4,7 @@ Where all languages say the same things, as in captions of the same photos, a mo
 translations has all but seen the unseen pair. So `write_halves` gives each pair sentences of its own:
 
     train/<left>-<hub>/   one half of the sentences         dev/, test/   every language, aligned
+    train/<left>-<hub>-all/, train/<hub>-<right>-all/   all sentences, for models that are compared with published ones
     train/<hub>-<right>/  the other half                    train/<left>-<right>/   the first half, for direct models
 
 For a language that is to be added to a finished model, `train/<new>-<hub>/` has sentences that neither half has.
@@ -74,6 +75,8 @@ def write_halves(
         f"train/{hub}-{right}": _chosen(train, halves[1], (hub, right)),
         f"train/{left}-{right}": _chosen(train, halves[0], (left, right)),
     }
+    for pair in ((left, hub), (hub, right)):
+        sets[f"train/{'-'.join(pair)}-all"] = _chosen(train, range(len(train[hub])), pair)
     if new:
         sets[f"train/{new.name}-{hub}"] = _chosen(train, reserved, (new.name, hub))
     sets |= {name: {language: sides[language] for language in every} for name, sides in held_out.items()}

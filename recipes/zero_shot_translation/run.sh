@@ -16,8 +16,10 @@ if [[ ! $conf ]]; then case $corpus in multi30k) conf=conf/small.yaml ;; *) conf
 
 runs=$exp/runs
 text=$data/text-leaky-$leaky
+# other settings or text are another corpus in the results
 named=$corpus
-[[ $leaky == false ]] || named=$corpus-leaky
+case $(basename -- "$conf" .yaml) in small | tatoeba | synthetic) ;; *) named=$named-$(basename -- "$conf" .yaml) ;; esac
+[[ $leaky == false ]] || named=$named-leaky
 given=(--conf "$conf" --data "$text")
 stage 0 "download the corpus" -- \
   python local/prepare.py --corpus "$corpus" --leaky "$leaky" --conf "$conf" --out "$text" --download-only
@@ -27,7 +29,7 @@ stage 2 "train" "$text" local -- python local/train.py "${given[@]}" --runs "$ru
 stage 4 "translate" "$text" "$runs" local -- \
   python local/translate.py "${given[@]}" --runs "$runs" --out "$exp/translations" --jobs "$jobs"
 stage 5 "score" "$text" "$exp/translations" local -- \
-  python local/score.py --corpus "$corpus" --leaky "$leaky" "${given[@]}" --runs "$runs" \
+  python local/score.py --corpus "$corpus" --named "$named" "${given[@]}" --runs "$runs" \
   --translations "$exp/translations" --out "$exp/results.json"
 stage 5 "pictures" "$exp/translations" local -- \
   python local/pictures.py --corpus "$named" "${given[@]}" --runs "$runs" \

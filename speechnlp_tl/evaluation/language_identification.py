@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from speechnlp_tl.errors import InputError, Problem
 
@@ -48,10 +49,14 @@ class LanguageIdentifier:
             return None
         scores = {
             language: sum(math.log(known[gram] + 1) for gram in grams)
-            - len(grams) * math.log(known.total() + self.vocabulary)
+            - len(grams) * math.log(self._totals[language] + self.vocabulary)
             for language, known in self.counts.items()
         }
         return max(scores, key=lambda language: scores[language])
+
+    @cached_property
+    def _totals(self) -> dict[str, int]:
+        return {language: known.total() for language, known in self.counts.items()}
 
     def accuracy(self, text: Mapping[str, Sequence[str]]) -> float:
         """Percent of lines, held out, that are taken for what they are; the mean over languages."""

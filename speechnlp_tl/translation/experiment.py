@@ -31,6 +31,7 @@ from speechnlp_tl.translation.starting_model import (
     from_model,
     from_nothing,
     from_pretrained,
+    starting_digest,
 )
 from speechnlp_tl.translation.subwords import SubwordConfig, Vocabulary
 from speechnlp_tl.translation.task import (
@@ -115,8 +116,9 @@ class TranslationExperiment(StrictModel):
     task: Literal["translation"]
     data: TranslationDataConfig
     subwords: SubwordConfig = SubwordConfig()
-    model: TransformerConfig | PretrainedConfig = TransformerConfig()
-    """Shape of a model of our own, or `{kind: pretrained, name: ..., languages: {de: de_DE, ...}}`."""
+    model: TransformerConfig | PretrainedConfig | None = None
+    """Shape of a model of our own, or `{kind: pretrained, name: ..., languages: {de: de_DE, ...}}`. When not given that
+    of the initial model, or the usual one."""
     initial: Annotated[InitialConfig | None, BeforeValidator(_read_initial)] = None
     """A model to start from, with its subwords: its folder, or that and what is kept of it."""
     denoising: NonNegativeFloat = 0.0
@@ -216,13 +218,13 @@ def train(
     out = Path(out)
     processes = Processes(config.train.device)
     known = is_claimed(out, config)
-    if (out / "model" / "config.yaml").is_file():
-        return Trained(out / "model", None, _saved_metrics(out), processes.main)
     corpora = read_corpora(config.data)
-    start = _start(config, corpora)
-    digest = hashlib.sha256(f"{corpora.digest} {start.digest}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{corpora.digest} {starting_digest(config.initial, config.model)}".encode()).hexdigest()
     if known:
         check_same_data(out, digest)
+    if (out / "model" / "config.yaml").is_file():
+        return Trained(out / "model", None, _saved_metrics(out), processes.main)
+    start = _start(config, corpora)
     subwords, transformer = start.subwords, start.transformer
     task, notes = _task(config, corpora, subwords, transformer)
     if say is not None and processes.main:
@@ -243,7 +245,7 @@ def train(
         write_text(out / "dev.json", json.dumps({"metrics": metrics}))
         parts = TranslationModelConfig(
             languages=list(subwords.languages),
-            model=config.model,
+            model=start.shape,
             max_length=config.data.max_length,
             trained=list(
                 dict.fromkeys([*start.trained, *(each.name for each in task.directions if each.kind == "translate")])
@@ -290,7 +292,9 @@ def _start(config: TranslationExperiment, corpora: Corpora) -> Start:
     if isinstance(config.model, PretrainedConfig):
         return from_pretrained(config.model)
     rest = (text, config.subwords, config.model, config.train.seed)
-    return from_nothing(*rest) if config.initial is None else from_model(config.initial, *rest)
+    if config.initial is None:
+        return from_nothing(*rest)
+    return from_model(config.initial, *rest, trained=config.data.trained)
 
 
 def _task(

@@ -97,7 +97,9 @@ class PretrainedVocabulary:
         """Pieces of each line, without any special token."""
         if not lines:
             return []
-        found = self._tokenizer(list(lines), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        # text that spells a special token, such as "</s>", is taken as text
+        options = {"add_special_tokens": False, "split_special_tokens": True, "return_attention_mask": False}
+        found = self._tokenizer(list(lines), **options)["input_ids"]
         return [self.ours[np.asarray(row, dtype=np.int64)].tolist() for row in found]
 
     def decode(self, pieces: Sequence[Sequence[int]]) -> list[str]:

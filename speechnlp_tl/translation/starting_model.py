@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from torch import Tensor
 
 from speechnlp_tl.core.config import StrictModel
-from speechnlp_tl.core.task import Term
+from speechnlp_tl.core.task import Step, Term
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.transfer.conservative import EWC, KLD, L2SP
 from speechnlp_tl.transfer.fisher import estimate_fisher
@@ -36,7 +38,7 @@ class InitialConfig(StrictModel):
     frozen: str = "none"
     """Those, among the copied ones, that are not trained."""
     kld: float | None = Field(None, ge=0, le=1)
-    """rho: share of the initial model's posteriors in the targets, on the text that is trained on (Yu et al. 2013)."""
+    """rho: share of the initial model's posteriors in the targets (Yu et al. 2013), in directions that it knows."""
     l2sp: NonNegativeFloat | None = None
     """Weight of the squared distance from the initial parameters (Li et al. 2018)."""
     ewc: NonNegativeFloat | None = None
@@ -58,20 +60,21 @@ class Start:
 
     subwords: Vocabulary
     transformer: Translator
+    shape: TransformerConfig | PretrainedConfig
+    initial: TranslationTransformer | None = None
+    """The initial model as it was."""
     source: TranslationTransformer | None = None
-    """The initial model with the new languages, frozen: what is stayed close to."""
+    """The same with the new languages, frozen: what is stayed close to."""
     trained: tuple[str, ...] = ()
     """Directions that it was trained in."""
-    digest: str = ""
-    """Of the initial model and of the text for EWC."""
 
 
 def from_nothing(
-    text: Mapping[str, Sequence[str]], subwords: SubwordConfig, shape: TransformerConfig, seed: int
+    text: Mapping[str, Sequence[str]], subwords: SubwordConfig, shape: TransformerConfig | None, seed: int
 ) -> Start:
     """New subwords and a random model."""
-    made = Subwords.train(text, subwords)
-    return Start(made, TranslationTransformer(shape, len(made), len(made.languages), seed))
+    made, shape = Subwords.train(text, subwords), shape or TransformerConfig()
+    return Start(made, TranslationTransformer(shape, len(made), len(made.languages), seed), shape)
 
 
 def from_pretrained(shape: PretrainedConfig) -> Start:
@@ -81,89 +84,158 @@ def from_pretrained(shape: PretrainedConfig) -> Start:
         InputError: as `load_translator`.
     """
     vocabulary, translator = load_translator(shape)
-    digest = hashlib.sha256(vocabulary.sha256[0].encode())
-    for tensor in translator.state_dict().values():
-        digest.update(tensor.detach().cpu().numpy().tobytes())
-    return Start(vocabulary, translator, digest=digest.hexdigest())
+    return Start(vocabulary, translator, shape)
 
 
 def from_model(
-    config: InitialConfig, text: Mapping[str, Sequence[str]], subwords: SubwordConfig, shape: TransformerConfig,
-    seed: int,
+    config: InitialConfig, text: Mapping[str, Sequence[str]], subwords: SubwordConfig, shape: TransformerConfig | None,
+    seed: int, trained: Collection[str] = (),
 ) -> Start:  # fmt: skip
     """The initial model, grown by the languages of `text` that it does not know.
 
     New languages get subwords of their own behind those that are there and random embeddings, so that before training
     the logits of all old pieces are what they were.
 
+    Args:
+        shape: the initial model's, or None.
+        trained: directions that will be trained on.
+
     Raises:
-        InputError: no such model, another shape, unknown layers, or text that no subwords can be made of.
+        InputError: no such model, another shape, unknown layers, text that no subwords can be made of, or KLD without a
+            direction that the initial model knows.
     """
-    initial = load_translation_model(config.model)
-    if not isinstance(initial.subwords, Subwords) or not isinstance(initial.transformer, TranslationTransformer):
+    model = load_translation_model(config.model)
+    if not isinstance(model.subwords, Subwords) or not isinstance(model.transformer, TranslationTransformer):
         remedy = f"name its folder '{PRETRAINED}' under model.name"
         raise InputError(Problem("is a pretrained model, which 'initial' is not for", config.model, remedy=remedy))
-    if shape != initial.config.model:
-        what = "'model' is not that of the initial model; give the same, dropout included"
-        raise InputError(Problem(what, config.model))
-    new = {language: lines for language, lines in text.items() if language not in initial.subwords.languages}
-    grown = initial.subwords.grown(new, subwords) if new else initial.subwords
-    source = initial.transformer.grown(len(grown), len(grown.languages), seed)
+    initial, known = model.transformer, model.subwords.languages
+    if shape is not None and shape != initial.config:
+        what = "'model' is not that of the initial model"
+        raise InputError(Problem(what, config.model, remedy="leave 'model' out, or give the same, dropout included"))
+    if config.kld is not None and not any(set(name.split("-")) <= set(known) for name in trained):
+        remedy = "add text of old directions to data.train, or take l2sp or ewc"
+        what = "'kld' has nothing to compare: the initial model knows no direction that is trained"
+        raise InputError(Problem(what, config.model, remedy=remedy))
+    new = {language: lines for language, lines in text.items() if language not in known}
+    grown = model.subwords.grown(new, subwords) if new else model.subwords
+    source = initial.grown(len(grown), len(grown.languages), seed)
     if config.layers == "all" and config.frozen == "none":
         transformer = copy.deepcopy(source)
     else:
-        transformer = TranslationTransformer(shape, len(grown), len(grown.languages), seed)
+        transformer = TranslationTransformer(initial.config, len(grown), len(grown.languages), seed)
         plan = LayerPlan(copy=config.layers, freeze=config.frozen, reinitialise="none", then_finetune_all=False)
         apply_plan(plan, source, transformer, seed)
     for parameter in source.parameters():
         parameter.requires_grad_(False)
-    digest = _digest(initial.subwords, initial.transformer, config)
-    return Start(grown, transformer, source, tuple(initial.config.trained), digest)
+    # a model of which layers are missing translates nothing any more
+    kept = tuple(model.config.trained) if config.layers == "all" else ()
+    return Start(grown, transformer, initial.config, initial, source, kept)
+
+
+def starting_digest(config: InitialConfig | None, shape: TransformerConfig | PretrainedConfig | None) -> str:
+    """Of what training starts from beside its own text: the initial or pretrained model, and the text for EWC.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    if isinstance(shape, PretrainedConfig):
+        subwords, model = load_translator(shape)
+        _add(digest, subwords, model)
+    if config is not None:
+        initial = load_translation_model(config.model)
+        _add(digest, initial.subwords, initial.transformer)
+        for text in map(read_parallel, config.ewc_text):
+            digest.update("\n".join(line for lines in text.sentences.values() for line in lines).encode())
+    return digest.hexdigest()
+
+
+def _add(digest: Any, subwords: Vocabulary, model: Translator) -> None:
+    digest.update(" ".join(subwords.sha256).encode())
+    for tensor in model.state_dict().values():
+        digest.update(tensor.detach().cpu().numpy().tobytes())
 
 
 def conservative_terms(config: InitialConfig, start: Start, seed: int) -> list[Term]:
-    """What holds the trained model to the initial one.
+    """What holds the trained model to the initial one. What belongs to new languages is held to nothing.
 
     Raises:
         InputError: text for EWC that cannot be read or is in other languages.
     """
     assert start.source is not None
+    assert start.initial is not None
     terms: list[Term] = []
+    shapes = {name: tensor.shape for name, tensor in start.source.state_dict().items()}
     if config.kld is not None:
-        terms.append(KLD(config.kld))
+        terms.append(KnownLanguagesKLD(config.kld, start.initial.embedding.num_embeddings, _languages(start)))
     if config.l2sp is not None:
-        terms.append(L2SP(start.transformer, start.source, config.l2sp))
+        # with Fisher information of one everywhere the two penalties are one
+        ones = {name: torch.ones_like(weight) for name, weight in start.initial.named_parameters()}
+        term = EWC(start.transformer, _with_zeros(ones, shapes), start.source, config.l2sp)
+        term.name = L2SP.name
+        terms.append(term)
     if config.ewc is not None:
-        terms.append(EWC(start.transformer, _fisher(config, start, seed), start.source, config.ewc))
+        fisher = _with_zeros(_fisher(config, start, seed), shapes)
+        terms.append(EWC(start.transformer, fisher, start.source, config.ewc))
     return terms
 
 
-def _fisher(config: InitialConfig, start: Start, seed: int) -> dict[str, torch.Tensor]:
+class KnownLanguagesKLD(KLD):
+    """KLD where the initial model knows what it says: rows among its own languages, its own pieces (Yu et al. 2013).
+
+    Args:
+        rho: as for KLD.
+        pieces, languages: how many the initial model has. Rows say their languages in `domain` (source) and `labels`
+            (target).
+    """
+
+    def __init__(self, rho: float, pieces: int, languages: int) -> None:
+        super().__init__(rho)
+        self.pieces, self.languages = pieces, languages
+
+    def forward(self, step: Step, source: Step | None) -> Tensor:
+        assert step.domain is not None
+        assert step.labels is not None
+        assert source is not None
+        known = (step.domain < self.languages) & (step.labels < self.languages)
+        mask = step.mask & known.unsqueeze(1)
+        if not mask.any():
+            return step.logits.sum() * 0.0
+        ours, theirs = (replace(each, logits=each.logits[..., : self.pieces], mask=mask) for each in (step, source))
+        return super().forward(ours, theirs)
+
+
+def _languages(start: Start) -> int:
+    """How many the initial model has: those whose pieces it has."""
+    assert start.initial is not None
+    pieces = start.initial.embedding.num_embeddings
+    return sum(token < pieces for token in start.subwords.tokens.values())
+
+
+def _with_zeros(values: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """The same in grown tensors; zero in what is new."""
+    found = {}
+    for name, value in values.items():
+        found[name] = value.new_zeros(shapes[name])
+        found[name][: len(value)] = value
+    return found
+
+
+def _fisher(config: InitialConfig, start: Start, seed: int) -> dict[str, Tensor]:
     corpora = [read_parallel(files) for files in config.ewc_text]
-    unknown = sorted({name for text in corpora for name in text.languages} - set(start.subwords.languages))
+    known = start.subwords.languages[: _languages(start)]
+    unknown = sorted({name for text in corpora for name in text.languages} - set(known))
     if unknown:
-        remedy = f"it knows {', '.join(start.subwords.languages)}"
-        raise InputError([Problem(f"'ewc_text' is in '{name}', which the model does not know", remedy=remedy)
+        remedy = f"it knows {', '.join(known)}"
+        raise InputError([Problem(f"'ewc_text' is in '{name}', which the initial model does not know", remedy=remedy)
                           for name in unknown])  # fmt: skip
     rows = directions_of([_encoded(text, start.subwords) for text in corpora])
-    measured = copy.deepcopy(start.source)
-    assert measured is not None
-    for parameter in measured.parameters():
-        parameter.requires_grad_(True)
-    task = TranslationTask(measured, start.subwords, rows, seed=seed)
+    assert start.initial is not None
+    task = TranslationTask(start.initial, start.subwords, rows, seed=seed)
     order = torch.randperm(sum(map(len, rows)), generator=torch.Generator().manual_seed(seed)).tolist()
     batches = (task.load(order[first : first + 10], 0) for first in range(0, min(len(order), config.ewc_rows), 10))
-    return estimate_fisher(task, measured, batches, seed=seed)
+    return estimate_fisher(task, start.initial, batches, seed=seed)
 
 
 def _encoded(text: ParallelText, subwords: Vocabulary) -> dict[str, list[list[int]]]:
     return {language: subwords.encode(lines, language) for language, lines in text.sentences.items()}
-
-
-def _digest(subwords: Subwords, transformer: Translator, config: InitialConfig) -> str:
-    digest = hashlib.sha256(" ".join(subwords.sha256).encode())
-    for tensor in transformer.state_dict().values():
-        digest.update(tensor.detach().cpu().numpy().tobytes())
-    for text in map(read_parallel, config.ewc_text):
-        digest.update("\n".join(line for lines in text.sentences.values() for line in lines).encode())
-    return digest.hexdigest()

@@ -136,8 +136,8 @@ class TranslationTask(Task):
     on (seed, epoch, row).
 
     The loss is label-smoothed cross-entropy, summed over target pieces. Features of the step: `encoder`, the pooled
-    (B, width) encodings, with the source language as domain, and, with `encode_translations`, `encoder_target`, those
-    of the target sentences under the same language token.
+    (B, width) encodings, with the source language as domain and the target language as label, and, with
+    `encode_translations`, `encoder_target`, those of the target sentences under the same language token.
 
     Args:
         model: trained in place.
@@ -232,7 +232,7 @@ class TranslationTask(Task):
         if batch.translations is not None:
             translator = cast(Translator, model)
             features[POOLED_TARGET] = translator.pool(translator.encode(batch.translations), batch.translations)
-        return Step(loss, output.logits, batch.outputs != PAD, features, batch.domain)
+        return Step(loss, output.logits, batch.outputs != PAD, features, batch.domain, batch.languages)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """`<direction>_loss`, nats a piece without smoothing, of each dev direction, and their mean `loss`."""

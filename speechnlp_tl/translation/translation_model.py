@@ -201,8 +201,8 @@ class TranslationModel:
             "# Translation model\n\n"
             f"Written by speechnlp_tl: {kind}, {count / 1e6:.2f} M parameters, {len(self.subwords)} "
             f"{'joint ' if self.subwords.joint else ''}subwords. Languages: {', '.join(self.config.languages)}. "
-            f"Trained directions: {', '.join(self.config.trained)}; every other "
-            "pair is zero-shot.\n\n"
+            f"Trained directions: {', '.join(self.config.trained)}; every other pair is "
+            + ("as it was before.\n\n" if isinstance(shape, PretrainedConfig) else "zero-shot.\n\n")
             + (f"{about}\n\n" if about else "")
             + f"    speechnlp-tl translate --model THIS_FOLDER --from {self.config.languages[0]} "
             f"--to {self.config.languages[-1]} < in > out\n"

@@ -60,6 +60,7 @@ def test_what_is_kept_for_a_new_language_stands_nowhere_else(tmp_path):
         assert not any(kept & other for other in others.values())
         assert set().union(*others.values()) | kept == set(train["en"])
         assert read(found["test"], "cs") == held_out["cs"]
+        assert sorted(read(found["train/en-fr-all"], "en")) == sorted(train["en"])
     with pytest.raises(InputError, match=r"the same number, 16 at least"):
         write_halves(tmp_path / "no", "x", ("de", "en", "fr"), train, {}, leaky=False, new=NewLanguage("cs", 14))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.errors import InputError
+from speechnlp_tl.evaluation.results import Record
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "zero_shot_translation"
@@ -69,6 +71,8 @@ def test_a_new_language_is_measured_with_each_and_beside_the_old_directions(loca
     )
     assert set(config.directions("Czech alone")) == {("cs", "en"), ("en", "cs")}
     assert not any("cs" in each for each in config.directions("multilingual"))
+    towards = local.translate.towards(config, "Czech, fine-tuned")
+    assert dict(towards) == {"cs": "en", "en": "cs", "de": "en", "fr": "en"}
     assert config.line("Czech, ewc") == ["multilingual", "denoising, similarity, back-translation", "Czech, ewc"]
     made = config.experiment_of("Czech, ewc", Path("data"), Path("runs"), 0)
     assert [set(files) for files in made.initial.ewc_text] == [{"de", "en"}, {"en", "fr"}]
@@ -89,6 +93,73 @@ def test_a_training_is_named_after_all_that_it_depends_on(local) -> None:
     for dependent in ("multilingual", "pivot"):
         one, other = (each.translations(out, runs, dependent, data, 0) for each in (config, changed))
         assert one != other
+
+
+def test_other_text_under_the_same_names_is_another_run(local, tmp_path: Path) -> None:
+    config = load_config(RECIPE / "conf" / "synthetic.yaml", local.settings.RecipeConfig)
+
+    def write(line: str) -> tuple[Path, Path]:
+        for folder in ("train/xa-xb", "train/xb-xc", "dev", "test"):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            for language in config.languages:
+                (tmp_path / folder / f"{language}.txt").write_text(line if folder == "train/xb-xc" else "same\n")
+        place = Path("runs"), "multilingual", tmp_path, 0
+        return config.folder(*place), config.translations(Path("out"), *place)
+
+    first, again, other = write("one\n"), write("one\n"), write("two\n")
+    assert first == again
+    assert first[0] != other[0]
+    assert first[1] != other[1]
+
+
+def test_published_models_are_compared_on_all_captions_and_in_their_direction(local) -> None:
+    config = load_config(RECIPE / "conf" / "base.yaml", local.settings.RecipeConfig)
+    assert config.directions("en-de, all captions") == [("en", "de")]
+    made = config.experiment_of("en-de, all captions", Path("data"), Path("runs"), 0)
+    assert made.data.train == [{name: f"data/train/de-en-all/{name}.txt" for name in ("de", "en")}]
+    assert made.data.trained == {"en-de"}
+    assert config.cuts == {"de-fr-1000": 1000}
+
+
+def record(local, system: str, metric: str, value: float, source=None, target=None, **more):
+    return Record(recipe="zero_shot_translation", corpus="c", system=system, metric=metric, value=value, source=source,
+                  target=target, n=10, seeds=1, **more)  # fmt: skip
+
+
+def test_tables_show_what_was_forgotten_beside_what_was_learned(local) -> None:
+    score = local.score
+    records = [record(local, score.IDENTIFIER, "accuracy", 99.0)]
+    for system, value in (("best", 30.0), ("pivot", 20.0)):
+        for metric in (score.BLEU, score.CHRF, score.OFF_TARGET):
+            records.append(record(local, system, metric, value, "de", "fr", wall_s=60.0))
+    records += [
+        record(local, "best", score.RETRIEVAL, 88.0, "de", "fr"),
+        record(local, "best", score.BLEU, 40.0, "de", "en", ci95=(39.0, 41.0)),
+        record(local, "Czech", score.BLEU, 12.0, "cs", "en", budget=score.ADDED),
+        record(local, "Czech", score.BLEU, 5.0, "de", "en", budget=score.ADDED),
+        record(local, "Czech", score.KEPT, 5.0, budget=score.ADDED, notes="40.0 before"),
+    ]
+    unseen, supervised, retrieved, added = local.tables.sections(records, "c")[1:]
+    assert unseen.index("| best |") < unseen.index("| pivot |")
+    assert "Czech" not in unseen + supervised + retrieved
+    assert "| best | 40.0 [39.0, 41.0] |" in supervised
+    assert "| best | 88.0 |" in retrieved
+    assert "| Czech | 12.0  | 5.0 (40.0 before) |" in added
+
+
+@pytest.mark.parametrize(
+    ("corpus", "name", "told"),
+    [("synthetic", "small", "synthetic is not made for languages de, en, fr.*has no new language"),
+     ("multi30k", "tatoeba", "multi30k is not made for languages es, en, de")],
+)  # fmt: skip
+def test_languages_that_a_corpus_lacks_are_refused_before_anything_is_read(local, tmp_path, corpus, name, told) -> None:
+    arguments = ["--corpus", corpus, "--leaky", "false", "--conf", str(RECIPE / "conf" / f"{name}.yaml")]
+    done = subprocess.run(
+        [sys.executable, str(RECIPE / "local" / "prepare.py"), *arguments, "--out", str(tmp_path / "out")],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert re.search(told, done.stderr, re.DOTALL)
 
 
 def test_a_pivot_goes_by_way_of_the_common_language(local) -> None:
@@ -117,6 +188,9 @@ def test_what_does_not_fit_is_said(local, tmp_path: Path) -> None:
         load_config(path, local.settings.RecipeConfig)
     path.write_text("languages: [a, b, c]\nexperiment: {}\nsystems: {p: {initial_of: q}, q: {initial_of: p}}\n")
     with pytest.raises(InputError, match="goes round in a circle: p, q"):
+        load_config(path, local.settings.RecipeConfig)
+    path.write_text("languages: [a, b, c]\nseeds: 3\nexperiment: {}\nsystems: {p: {seeds: 1}, q: {initial_of: p}}\n")
+    with pytest.raises(InputError, match=r"more seeds than the system that it needs: q \(p\)"):
         load_config(path, local.settings.RecipeConfig)
     path.write_text("languages: [a, b, c]\nexperiment: {train: {steps: 3}}\nsystems: {p: {settings: {denoise: 1}}}\n")
     config = load_config(path, local.settings.RecipeConfig)

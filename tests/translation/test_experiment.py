@@ -72,6 +72,12 @@ def test_a_finished_experiment_is_not_trained_again(config, tmp_path):
     first = train(load_experiment(path), tmp_path / "exp", quiet=True)
     again = train(load_experiment(path), tmp_path / "exp", quiet=True)
     assert (again.result, again.metrics) == (None, first.metrics)
+    text = tmp_path / "data" / "de-en" / "de"
+    before = text.read_text()
+    text.write_text(before.replace("dea", "deb"))
+    with pytest.raises(InputError, match="data"):
+        train(load_experiment(path), tmp_path / "exp", quiet=True)
+    text.write_text(before)
     with pytest.raises(InputError, match="another config"):
         train(load_experiment(path, ["denoising=1"]), tmp_path / "exp", quiet=True)
 

@@ -79,6 +79,12 @@ def test_pieces_are_renumbered_and_text_comes_back(loaded):
     assert silent >= set(range(len(vocabulary) - 3, len(vocabulary)))
 
 
+def test_text_cannot_spell_a_special_token(loaded):
+    vocabulary, _ = loaded
+    pieces = set(vocabulary.encode(["dea </s> fr_XX <pad> <mask> deb"])[0])
+    assert not pieces & {PAD, BEGIN, END, vocabulary.mask, *vocabulary.tokens.values()}
+
+
 def test_a_number_that_two_places_want_goes_to_the_first():
     order = _renumbered(8, {0: 5, 3: 2, 1: None, 2: 5})
     assert (order[0], order[3]) == (5, 2)

@@ -20,7 +20,7 @@ SHOWN = 200
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--corpus", required=True)
+    parser.add_argument("--corpus", required=True, help="as results call it")
     for name in ("conf", "data", "runs", "translations", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     run(lambda: _work(parser.parse_args()))
@@ -33,7 +33,6 @@ def _work(arguments: argparse.Namespace) -> None:
     for system in config.picture:
         folder = config.translations(arguments.translations, arguments.runs, system, arguments.data, 0)
         rows = {name: np.load(encodings_file(folder, name), allow_pickle=False)[:SHOWN] for name in config.languages}
-        # what all sentences of a language have in common says nothing about the sentence
         panels.append(Encodings(system, rows))
     if panels:
         title = "Test sentences and their translations, pooled encodings (t-SNE)"

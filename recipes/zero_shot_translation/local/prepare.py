@@ -7,11 +7,12 @@ from pathlib import Path
 
 from settings import RecipeConfig
 
-from data_prep import made_translations, multi30k_translation, tatoeba, tatoeba_translation
+from data_prep import made_languages, made_translations, multi30k_translation, tatoeba, tatoeba_translation
 from data_prep.command import run
 from data_prep.fetch import CORPORA, fetch
 from data_prep.translation_halves import NewLanguage
 from speechnlp_tl.core.config import load_config
+from speechnlp_tl.errors import InputError, Problem
 
 
 def main() -> None:
@@ -28,6 +29,7 @@ def main() -> None:
 def _work(arguments: argparse.Namespace) -> dict[str, Path] | None:
     leaky, config = arguments.leaky == "true", load_config(arguments.conf, RecipeConfig)
     cuts, new = config.cuts, config.new_language
+    _check(arguments, config)
     if arguments.corpus == "synthetic":
         return None if arguments.download_only else made_translations.prepare(arguments.out, leaky=leaky, cuts=cuts)
     if arguments.corpus == "tatoeba":
@@ -39,6 +41,29 @@ def _work(arguments: argparse.Namespace) -> dict[str, Path] | None:
         return {"multi30k": corpus}
     kept = None if new is None else NewLanguage(new.name, new.sentences)
     return multi30k_translation.prepare(corpus, arguments.out, leaky, cuts, kept)
+
+
+def _check(arguments: argparse.Namespace, config: RecipeConfig) -> None:
+    """Raise InputError for languages that the corpus does not have."""
+    left, hub, right = config.languages
+    fits = {
+        "synthetic": tuple(config.languages) == made_languages.LANGUAGES,
+        "multi30k": tuple(config.languages) == multi30k_translation.LANGUAGES,
+        "tatoeba": hub == tatoeba_translation.HUB and {left, right} <= set(tatoeba.LANGUAGES) and left != right,
+    }
+    problems = []
+    if not fits[arguments.corpus]:
+        remedy = (
+            f"synthetic has {', '.join(made_languages.LANGUAGES)}, multi30k de, en, fr, tatoeba en between two others"
+        )
+        what = f"corpus {arguments.corpus} is not made for languages {', '.join(config.languages)}"
+        problems.append(Problem(what, arguments.conf, remedy=remedy))
+    if config.new_language is not None and arguments.corpus != "multi30k":
+        problems.append(
+            Problem(f"corpus {arguments.corpus} has no new language", arguments.conf, remedy="leave it out")
+        )
+    if problems:
+        raise InputError(problems)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from speechnlp_tl.translation.parallel_text import read_parallel
 
 IDENTIFIER = "language identifier"
 BLEU, CHRF, OFF_TARGET = "bleu", "chrf", "off-target"
+KEPT = "bleu, old directions"
 ADDED = "new language"
 """The budget of systems that one was added to: they have a table of their own."""
 RETRIEVAL, RETRIEVAL_TRAINED = "retrieval", "retrieval, trained pair"
@@ -32,7 +33,7 @@ RETRIEVAL, RETRIEVAL_TRAINED = "retrieval", "retrieval, trained pair"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", required=True)
-    parser.add_argument("--leaky", choices=("true", "false"), required=True)
+    parser.add_argument("--named", required=True, help="what results call it: other text or settings are another")
     for name in ("conf", "data", "runs", "translations", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
@@ -46,7 +47,7 @@ def _work(arguments: argparse.Namespace) -> None:
     identifier = LanguageIdentifier.fit(_training_text(arguments.data, config))
     common: dict[str, Any] = {
         "recipe": RECIPE,
-        "corpus": f"{arguments.corpus}-leaky" if arguments.leaky == "true" else arguments.corpus,
+        "corpus": arguments.named,
         "synthetic": arguments.corpus == "synthetic",
         "selection": "fixed",
     }
@@ -58,6 +59,7 @@ def _work(arguments: argparse.Namespace) -> None:
         for direction in config.directions(name):
             records += _translated(facts, config, arguments, name, direction, test, identifier)
         records += _retrieved(facts, config, arguments, name)
+    records += [kept for name in config.systems if (kept := _kept(config, records, name)) is not None]
     write_results(arguments.out, records)
     for record in records:
         if record.metric == BLEU and (record.source, record.target) in config.unseen:
@@ -108,6 +110,26 @@ def retrieval_accuracy(source: NDArray[np.float32], target: NDArray[np.float32])
     return 100 * float((neighbours(*centred, 1).rows[:, 0] == np.arange(len(source))).mean())
 
 
+def _kept(config: RecipeConfig, records: Sequence[Record], system: str) -> Record | None:
+    """Mean BLEU of the directions that a system knew before a language was added, with what it was in `notes`."""
+    line = config.line(system)
+    own = {(each.system, each.source, each.target): each for each in records if each.metric == BLEU}
+    added = next((each for each in own.values() if each.system == system and each.budget == ADDED), None)
+    if added is None or len(line) < 2:
+        return None
+    old = config.trained_in(line[-2])
+    after, before = (sum(own[(name, *each)].value for each in old) / len(old) for name in (system, line[-2]))
+    change = {
+        "metric": KEPT,
+        "value": after,
+        "ci95": None,
+        "notes": f"{before:.1f} before",
+        "source": None,
+        "target": None,
+    }
+    return added.model_copy(update=change)
+
+
 def over_seeds(values: Sequence[float], single: tuple[float, float] | None) -> tuple[float, tuple[float, float] | None]:
     """Mean and t interval over seeds; with one seed its own interval over sentences."""
     if len(values) == 1:
@@ -131,7 +153,11 @@ def _facts(config: RecipeConfig, arguments: argparse.Namespace, system: str) -> 
     folders = [config.folder(arguments.runs, system, arguments.data, seed) for seed in config.seeds_of(system)]
     costs = [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in folders]
     commit = json.loads((folders[0] / "environment.json").read_text(encoding="utf-8")).get("commit")
-    wall = sum(each["wall_s"] for each in costs) / len(costs)
+    # with what it started from: a remedy is not to be had without
+    earlier = [config.folder(arguments.runs, name, arguments.data, seed)
+               for name in config.line(system)[:-1] for seed in config.seeds_of(system)]  # fmt: skip
+    costs += [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in earlier]
+    wall = sum(each["wall_s"] for each in costs) / len(folders)
     return facts | {"wall_s": wall, "peak_mb": max(each["peak_mb"] for each in costs), "commit": commit}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ class SystemConfig(StrictModel):
 
     pairs: list[str] | None = Field(
         None,
-        description="training sets: de-fr, or de-fr:1000 for its first 1000 sentences; the two halves when not given",
+        description="training sets: de-fr, its first sentences de-fr:1000, or de-en:all; the halves when not given",
     )
     initial_of: str | None = Field(None, description="system whose model of the same seed training starts from")
     initial: dict[str, Any] = Field(
@@ -46,7 +48,7 @@ class SystemConfig(StrictModel):
             raise ValueError("'initial' says what is kept of the model that 'initial_of' names")
         wrong = [pair for pair in self.pairs or [] if not _is_set(pair)]
         if wrong:
-            raise ValueError(f"training sets are de-fr or de-fr:1000, not {', '.join(wrong)}")
+            raise ValueError(f"training sets are de-fr, de-fr:1000 or de-en:all, not {', '.join(wrong)}")
         return self
 
 
@@ -75,6 +77,14 @@ class RecipeConfig(StrictModel):
         unknown = sorted({name for name in [*named, *self.picture] if name not in own})
         if unknown:
             raise ValueError(f"'pivot_of', 'initial_of' and 'picture' name no trained system: {', '.join(unknown)}")
+        lacking = [
+            f"{name} ({other})"
+            for name, system in self.systems.items()
+            for other in [*(system.pivot_of or []), *([system.initial_of] if system.initial_of else [])]
+            if len(self.seeds_of(name)) > len(self.seeds_of(other))
+        ]
+        if lacking:
+            raise ValueError(f"more seeds than the system that it needs: {', '.join(lacking)}")
         circular = [name for name in own if len(self.line(name)) > len(own)]
         if circular:
             raise ValueError(f"'initial_of' goes round in a circle: {', '.join(circular)}")
@@ -107,7 +117,7 @@ class RecipeConfig(StrictModel):
     @property
     def cuts(self) -> dict[str, int]:
         """Shortened training sets: folder -> sentences."""
-        named = [pair for system in self.systems.values() for pair in system.pairs or [] if ":" in pair]
+        named = [pair for system in self.systems.values() for pair in system.pairs or [] if pair[-1].isdigit()]
         return {pair.replace(":", "-"): int(pair.partition(":")[2]) for pair in named}
 
     def seeds_of(self, system: str) -> range:
@@ -121,13 +131,22 @@ class RecipeConfig(StrictModel):
         and those that it and the systems it starts from were trained in."""
         if self.systems[system].pivot_of is not None:
             return self.unseen
-        own = [_ends(pair) for each in self.line(system) for pair in self.pairs(each)]
-        known = {language for pair in own for language in pair}
+        own = self.trained_in(system)
+        known = {language for direction in own for language in direction}
         unseen = [each for each in self.unseen if known.issuperset(each)]
         if self.new_language and self.new_language.name in known:
             new = self.new_language.name
             unseen += [each for other in self.languages if other in known for each in ((new, other), (other, new))]
-        return list(dict.fromkeys([*unseen, *((s, t) for a, b in own for s, t in ((a, b), (b, a)))]))
+        return list(dict.fromkeys([*unseen, *own]))
+
+    def trained_in(self, system: str) -> list[Direction]:
+        """The directions that a system and those it starts from have sentences of, its own first."""
+        found: list[Direction] = []
+        for each in reversed(self.line(system)):
+            wanted = self.systems[each].settings.get("data", {}).get("directions")
+            both = [way for pair in self.pairs(each) for way in (_ends(pair), _ends(pair)[::-1])]
+            found += [way for way in both if wanted is None or "-".join(way) in wanted]
+        return list(dict.fromkeys(found))
 
     def way(self, system: str, direction: Direction) -> list[tuple[str, Direction]]:
         """The trained systems that translate, one after the other, each with its direction."""
@@ -163,12 +182,15 @@ class RecipeConfig(StrictModel):
     def folder(self, runs: Path, system: str, data: Path, seed: int) -> Path:
         """Of a training, named after all that it depends on."""
         depends = self.experiment_of(system, data, runs, seed).model_dump(mode="json")
-        return runs / f"{plain(system)}.{seed}-{digest_of(depends)}"
+        text = [text_digest(data, part, list(self._files(data, part, self.pairs(system)))) for part in ("train", "dev")]
+        return runs / f"{plain(system)}.{seed}-{digest_of([depends, text])}"
 
     def translations(self, out: Path, runs: Path, system: str, data: Path, seed: int) -> Path:
         """Folder of a system's translations, named after the models that make them."""
         models = [self.folder(runs, name, data, seed).name for name, _ in self.way(system, self.directions(system)[0])]
-        return out / f"{plain(system)}.{seed}-{digest_of([models, self.search.model_dump(mode='json')])}"
+        files = {language: str(data / "test" / f"{language}.txt") for language in self.all_languages}
+        depends = [models, self.search.model_dump(mode="json"), text_digest(data, "test", [files])]
+        return out / f"{plain(system)}.{seed}-{digest_of(depends)}"
 
     def _files(self, data: Path, part: str, pairs: Sequence[str]) -> Iterator[dict[str, str]]:
         for pair in pairs:
@@ -180,6 +202,17 @@ class RecipeConfig(StrictModel):
         return [*self.languages, *([self.new_language.name] if self.new_language else [])]
 
 
+def text_digest(data: Path, part: str, corpora: Sequence[Mapping[str, str]]) -> list[str]:
+    """Of what stands in the files; nothing for one that is not there, which is told when it is read."""
+    return [_digest(path, path.stat().st_mtime_ns) for each in corpora for path in map(Path, each.values())
+            if path.is_file()]  # fmt: skip
+
+
+@cache
+def _digest(path: Path, changed: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _ends(pair: str) -> Direction:
     source, target = pair.partition(":")[0].split("-")
     return source, target
@@ -187,4 +220,4 @@ def _ends(pair: str) -> Direction:
 
 def _is_set(pair: str) -> bool:
     name, _, count = pair.partition(":")
-    return len(name.split("-")) == 2 and (":" not in pair or (count.isdigit() and int(count) > 0))
+    return len(name.split("-")) == 2 and (":" not in pair or count == "all" or (count.isdigit() and int(count) > 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from score import ADDED, BLEU, CHRF, IDENTIFIER, OFF_TARGET, RETRIEVAL, RETRIEVAL_TRAINED
+from score import ADDED, BLEU, CHRF, IDENTIFIER, KEPT, OFF_TARGET, RETRIEVAL, RETRIEVAL_TRAINED
 
 from speechnlp_tl.evaluation.results import Record
 
@@ -24,7 +24,8 @@ def sections(records: Sequence[Record], corpus: str) -> list[str]:
     note = (
         "BLEU and chrF by sacrebleu, off-target by a character n-gram identifier that names "
         f"{identifier.value:.2f} % of {identifier.n} dev sentences rightly. [ ]: 95 % interval, over sentences with "
-        f"one seed, by Student's t over seeds with more. Signatures: {', '.join(signatures)}."
+        f"one seed, by Student's t over seeds with more. Training: with that of what a system starts from, as many as "
+        f"`--jobs` side by side. Signatures: {', '.join(signatures)}."
     )
     parts = [f"## {corpus}{made}\n\n{note}"]
     parts += [_unseen(found, systems, pair) for pair in pairs]
@@ -92,15 +93,15 @@ def _added(records: Sequence[Record]) -> list[str]:
     old = {language for record in records if record.budget != ADDED for language in (record.source, record.target)}
     directions = list(dict.fromkeys((record.source, record.target) for record in own))
     new = [each for each in directions if not old.issuperset(each)]
-    before = [each for each in directions if old.issuperset(each)]
+    kept = {record.system: record for record in records if record.metric == KEPT}
     rows = []
     for system in dict.fromkeys(record.system for record in own):
         found = {(record.source, record.target): record for record in own if record.system == system}
-        kept = [found[each].value for each in before if each in found]
         cells = ["" if each not in found else f"{found[each].value:.1f} {_interval(found[each])}" for each in new]
-        rows.append([system, *cells, f"{sum(kept) / len(kept):.1f}" if kept else ""])
+        rows.append([system, *cells, f"{kept[system].value:.1f} ({kept[system].notes})" if system in kept else ""])
     head = ["system", *(f"{source} to {target}" for source, target in new), "old directions, mean"]
-    return [f"### A new language: BLEU\n\n{_table(head, rows)}"]
+    told = "Old directions: those that the model had sentences of before the language was added."
+    return [f"### A new language: BLEU\n\n{told}\n\n{_table(head, rows)}"]
 
 
 def _interval(record: Record) -> str:

@@ -73,9 +73,9 @@ def read_test(data: Path, config: RecipeConfig) -> dict[str, list[str]]:
 def towards(config: RecipeConfig, system: str) -> list[tuple[str, str]]:
     """Each of a system's languages with the one that it is encoded for: the first that it was trained to become."""
     found: dict[str, str] = {}
-    for source, target in reversed([each for each in config.directions(system) if each not in config.unseen]):
-        found[source] = target
-    return list(found.items()) or config.unseen
+    for source, target in config.trained_in(system):
+        found.setdefault(source, target)
+    return list(found.items())
 
 
 def encodings_file(folder: Path, language: str) -> Path:
