@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.embeddings.alignment import PRESETS, Alignment
-from speechnlp_tl.embeddings.dictionary import WordDictionary, identical_numerals, identical_strings
+from speechnlp_tl.embeddings.dictionary import WordDictionary, identical_numerals, identical_strings, spelt_alike
 from speechnlp_tl.embeddings.hub import align_jointly
 from speechnlp_tl.embeddings.inputs import Place, Report, dropped, read_dictionaries, read_languages
 from speechnlp_tl.embeddings.methods import WITHOUT_DICTIONARY, fit_method, method_settings
@@ -160,7 +160,8 @@ class AlignmentRun:
             turned = None if pairs is None else pairs if single else pairs[:, ::-1]
             fitted = fit_method(self.method, one.matrix, other.matrix, turned, settings)
             if turned is None or self.method == "self-learning":
-                fitted = self._looked_at(fitted, one, other, settings, unlinked=turned is None, report=report)
+                alike = None if self.seeds == "identical" else spelt_alike(one, other)
+                fitted = self._looked_at(fitted, one, other, settings, alike, unlinked=turned is None, report=report)
             if not single and fitted.target_map is not None:
                 remedy = f"take procrustes, or give settings; of {', '.join(PRESETS)} vecmap and cca map both sides"
                 raise InputError(Problem(f"{self.method} would map the hub for each language otherwise", remedy=remedy))
@@ -175,13 +176,14 @@ class AlignmentRun:
         one: WordVectors,
         other: WordVectors,
         settings: StrictModel,
+        alike: NDArray[np.int64] | None,
         unlinked: bool,
         report: Report,
     ) -> Alignment:
         """The alignment, or one from identical strings where it has found nothing; says so."""
-        found = _sound(fitted, one, other, settings)
+        found = _sound(fitted, one, other, settings, alike)
         pair = f"{one.name} - {other.name}"
-        report(f"{pair}: {found.round_trips:.0f} % of the words return, {found.by_chance:.0f} % by chance")
+        report(f"{pair}: {_seen(found)}")
         if found.warning is None:
             return fitted
         report(f"warning: {pair}: {found.warning}")
@@ -197,13 +199,23 @@ class AlignmentRun:
         settings = method_settings("self-learning", self.seed, **(self.changes if self.method != "adversarial" else {}))
         second = fit_method("self-learning", one.matrix, other.matrix, pairs, settings)
         again = _sound(second, one, other, settings)
-        report(f"{pair}: {again.round_trips:.0f} % of the words return, {again.by_chance:.0f} % by chance")
+        report(f"{pair}: {_seen(again)}")
         if again.warning is not None:
             report(f"warning: {pair}: {again.warning}")
             self.warnings.append(f"{pair}, from identical strings: {again.warning}")
         return second
 
 
-def _sound(fitted: Alignment, one: WordVectors, other: WordVectors, settings: StrictModel) -> Soundness:
+def _sound(
+    fitted: Alignment, one: WordVectors, other: WordVectors, settings: StrictModel,
+    alike: NDArray[np.int64] | None = None,
+) -> Soundness:  # fmt: skip
     seen = getattr(settings, "words", 0)
-    return soundness(fitted.map_source(one.matrix), fitted.map_target(other.matrix), seen)
+    return soundness(fitted.map_source(one.matrix), fitted.map_target(other.matrix), seen, alike=alike)
+
+
+def _seen(found: Soundness) -> str:
+    told = f"{found.round_trips:.0f} % of the words return, {found.by_chance:.0f} % by chance"
+    if found.alike is None:
+        return told
+    return f"{told}; {found.alike:.0f} % of {found.alike_words} words that are spelt alike find each other"

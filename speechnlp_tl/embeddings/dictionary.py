@@ -15,6 +15,8 @@ from speechnlp_tl.errors import InputError, Problem
 
 _NUMERAL = re.compile(r"\d+(?:[.,]\d+)*")
 _SHOWN = 5
+ALIKE_LETTERS, ALIKE_MOST = 4, 400
+"""Of `spelt_alike`: shorter words are spelt alike by chance."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,20 @@ def identical_numerals(source: WordVectors, target: WordVectors) -> WordDictiona
     """
     shared = (word for word in source.words if word in target.index and _NUMERAL.fullmatch(word))
     return _seeds(shared, "identical numerals", source, target)
+
+
+def spelt_alike(source: WordVectors, target: WordVectors) -> NDArray[np.int64]:
+    """(p, 2) [source row, target row] of words of `ALIKE_LETTERS` letters or more that both vocabularies have.
+
+    They are mostly names and loans, so that an alignment that did not learn from them can be judged by them. The
+    `ALIKE_MOST` that are most frequent in the language where they are rarer; none between two scripts.
+    """
+    found = [
+        (row, target.index[word])
+        for row, word in enumerate(source.words)
+        if word in target.index and word.isalpha() and len(word) >= ALIKE_LETTERS
+    ]
+    return np.array(sorted(found, key=max)[:ALIKE_MOST], dtype=np.int64).reshape(-1, 2)
 
 
 def _seeds(words: Iterable[str], name: str, source: WordVectors, target: WordVectors) -> WordDictionary:

@@ -5,7 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speechnlp_tl.embeddings.dictionary import WordDictionary, identical_numerals, identical_strings, read_dictionary
+from speechnlp_tl.embeddings.dictionary import (
+    WordDictionary,
+    identical_numerals,
+    identical_strings,
+    read_dictionary,
+    spelt_alike,
+)
 from speechnlp_tl.embeddings.vectors import WordVectors
 from speechnlp_tl.errors import InputError
 
@@ -79,3 +85,12 @@ def test_bad_lines_are_named_and_entries_of_several_words_never_vanish(tmp_path:
         read_dictionary(tmp_path / "nothing")
     with pytest.raises(InputError, match="10 more lines are bad"):
         read(tmp_path, "one\n" * 30)
+
+
+def test_words_spelt_alike_are_long_enough_and_the_most_frequent_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = vocabulary("en", "the paris 1234 don david l'an is rome")
+    other = vocabulary("fr", "rome david is 1234 paris don l'an")
+    assert spelt_alike(one, other).tolist() == [[1, 4], [4, 1], [7, 0]]
+    monkeypatch.setattr("speechnlp_tl.embeddings.dictionary.ALIKE_MOST", 2)
+    assert spelt_alike(one, other).tolist() == [[1, 4], [4, 1]]
+    assert spelt_alike(one, vocabulary("ru", "кот")).shape == (0, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from speechnlp_tl.embeddings.soundness import soundness
 
@@ -29,3 +30,21 @@ def test_only_words_that_took_no_part_are_asked() -> None:
     assert soundness(SOURCE, target, seen=600).round_trips < 60
     # with no words behind those that took part these stand in
     assert soundness(SOURCE[:620], target[:620], seen=600).round_trips > 80
+
+
+def test_words_that_are_spelt_alike_tell_a_wrong_map_on_which_both_directions_agree() -> None:
+    order = np.random.default_rng(1).permutation(len(SOURCE))
+    agreed = TARGET[order]  # each word has one partner, and it is the wrong one
+    alike = np.stack([np.arange(100)] * 2, axis=1)
+    fooled = soundness(SOURCE, agreed)
+    assert fooled.round_trips > 80
+    assert fooled.warning is None
+    told = soundness(SOURCE, agreed, alike=alike)
+    assert (told.alike, told.alike_words) == (pytest.approx(0, abs=3), 100)
+    assert "of 100 words that both languages spell alike" in (told.warning or "")
+    right = soundness(SOURCE, TARGET, alike=alike)
+    assert right.alike > 90
+    assert right.warning is None
+    # too few of them say nothing
+    assert soundness(SOURCE, agreed, alike=alike[:20]).warning is None
+    assert soundness(SOURCE, agreed, alike=alike[:0]).alike is None

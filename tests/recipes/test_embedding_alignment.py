@@ -58,7 +58,7 @@ def test_more_text_is_another_corpus(local) -> None:
 
 def test_seeds_are_those_of_the_pair_or_fewer(local) -> None:
     config = load_config(RECIPE / "conf" / "real.yaml", local.settings.RecipeConfig)
-    config = config.model_copy(update={"pairs": ["en-fr", "de-fr"], "more_seeds": {"de-fr": 7}})
+    config = config.model_copy(update={"pairs": ["en-fr", "de-fr"], "seeds": 5, "more_seeds": {"de-fr": 7}})
     assert [len(config.seeds_of(pair)) for pair in config.pairs] == [5, 7]
     assert [len(config.seeds_of("en-fr", name)) for name in ("rcsls", "procrustes", "merged sentences")] == [2, 5, 2]
     assert [len(config.seeds_of_language(name)) for name in ("en", "fr", "de")] == [5, 7, 7]
@@ -154,6 +154,7 @@ def test_tables_show_both_retrievals_refusals_and_the_fallback(local) -> None:
         rate("adversarial (csls)", 0, 1.0),
         rate("adversarial", 0, 40.0, "round trips"),
         rate("adversarial", 0, 38.0, "round trips by chance"),
+        rate("adversarial", 0, 3.0, "spelt alike, found"),
         rate("adversarial", 0, 100.0, "warned", notes="identical"),
         rate("identical (csls)", 0, 22.0),
         rate("merged (csls)", "sentences", 61.0),
@@ -163,7 +164,7 @@ def test_tables_show_both_retrievals_refusals_and_the_fallback(local) -> None:
     text = "\n".join(local.tables.sections(records, "real"))
     assert "**30.0** [28.0, 32.0] (25.0)" in text
     assert "too few words" in text
-    assert "| en-fr | adversarial | 40 % (38 %) | in 1 of 1 | 1.0 | 22.0 |" in text
+    assert "| en-fr | adversarial | 40 % (38 %) | 3 % | in 1 of 1 | 1.0 | 22.0 |" in text
     assert "| merged | **61.0**" in text
     assert "| en-fr | 29.0  | 30.0 [28.0, 32.0] |" in text
     assert "40.5 % of 2000" in text

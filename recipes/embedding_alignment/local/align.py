@@ -17,10 +17,11 @@ from settings import HELD_OUT_FROM, SystemConfig, ends
 
 from data_prep.command import run
 from recipes.run_records import in_parallel, record_of, write_record
-from speechnlp_tl.embeddings.dictionary import WordDictionary, identical_numerals, identical_strings
+from speechnlp_tl.embeddings.alignment import Alignment
+from speechnlp_tl.embeddings.dictionary import WordDictionary, identical_numerals, identical_strings, spelt_alike
 from speechnlp_tl.embeddings.hub import align_jointly, align_pairwise
 from speechnlp_tl.embeddings.methods import fit_method, method_settings
-from speechnlp_tl.embeddings.soundness import soundness
+from speechnlp_tl.embeddings.soundness import Soundness, soundness
 from speechnlp_tl.embeddings.space import Space, SpaceFacts
 from speechnlp_tl.embeddings.vector_files import read_vectors
 from speechnlp_tl.embeddings.vectors import WordVectors
@@ -71,8 +72,7 @@ def _align(item: tuple[Runs, str, str, int, int]) -> str:
     }
     warning = None
     if system.link != "dictionary":
-        seen = getattr(settings, "words", 0)
-        found = soundness(alignment.map_source(source.matrix), alignment.map_target(target.matrix), seen, seed=seed)
+        found = judged(system, alignment, source, target, seed)
         warning = found.warning
         record |= {"soundness": asdict(found), "warning": warning}
     if not folder.is_dir():
@@ -80,6 +80,17 @@ def _align(item: tuple[Runs, str, str, int, int]) -> str:
         Space(target.name, {source.name: alignment}, facts).save(folder)
     write_record(record_of(folder), record)
     return f"{told}: {seconds:.0f} s" + (f", warning: {warning}" if warning else "")
+
+
+def judged(
+    system: SystemConfig, alignment: Alignment, source: WordVectors, target: WordVectors, seed: int
+) -> Soundness:
+    """What shows whether an alignment without a dictionary has found anything."""
+    seen = getattr(method_settings(system.method, seed, **system.settings), "words", 0)
+    alike = None if system.link == "identical" else spelt_alike(source, target)
+    return soundness(
+        alignment.map_source(source.matrix), alignment.map_target(target.matrix), seen, seed=seed, alike=alike
+    )
 
 
 def read_language(runs: Runs, language: str, seed: int) -> WordVectors:

@@ -25,6 +25,7 @@ from speechnlp_tl.evaluation.word_translation import AT, by_source, ranks
 
 RECIPE = "embedding_alignment"
 COVERAGE, TRIPS, CHANCE, WARNED, REFUSED = "coverage", "round trips", "round trips by chance", "warned", "refused"
+ALIKE = "spelt alike, found"
 RESAMPLES = 2000
 BANDS = ((0, 500), (500, 5000), (5000, None))
 
@@ -110,6 +111,8 @@ def _signs(cell: Cell, costs: list[dict[str, Any]], place: dict[str, Any], fallb
         CHANCE: [each["soundness"]["by_chance"] for each in seen],
         WARNED: [100.0 * (each["warning"] is not None) for each in seen],
     }
+    alike = [found for each in seen if (found := each["soundness"].get("alike")) is not None]
+    shown |= {ALIKE: alike} if alike else {}
     return [
         Record(
             **named,

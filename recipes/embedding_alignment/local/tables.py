@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from score import CHANCE, COVERAGE, REFUSED, TRIPS, WARNED
+from score import ALIKE, CHANCE, COVERAGE, REFUSED, TRIPS, WARNED
 
 from speechnlp_tl.evaluation.results import Record
 
@@ -155,7 +155,9 @@ def _unlinked(found: Found) -> list[str]:
         if record.metric != TRIPS:
             continue
         pair = f"{record.source}-{record.target}"
-        chance, warned = (found.get(record.system, pair, record.budget, metric) for metric in (CHANCE, WARNED))
+        chance, warned, alike = (
+            found.get(record.system, pair, record.budget, metric) for metric in (CHANCE, WARNED, ALIKE)
+        )
         rate = found.get(f"{record.system} (csls)", pair, record.budget)
         says = "" if warned is None else f"in {round(warned.value * (record.seeds or 1) / 100)} of {record.seeds}"
         # the name of the fallback stands with the warning
@@ -166,6 +168,7 @@ def _unlinked(found: Found) -> list[str]:
                 pair,
                 record.system,
                 f"{record.value:.0f} % ({NONE if chance is None else f'{chance.value:.0f}'} %)",
+                NONE if alike is None else f"{alike.value:.0f} %",
                 says,
                 NONE if rate is None else f"{rate.value:.1f}",
                 told,
@@ -174,11 +177,13 @@ def _unlinked(found: Found) -> list[str]:
     if not rows:
         return []
     note = (
-        "Words that are the translation of their translation, among words that took no part, against a random "
-        "rotation: where they are hardly more, the alignment warns. No translation is looked at. An unsupervised run "
-        "that warns is replaced by self-learning from identical strings."
+        "No dictionary is looked at. Spelt alike: of the words that both languages spell alike, those whose nearest is "
+        "the same word; below 5 % the alignment warns. Where it learned from such words: the words that are the "
+        "translation of their translation, among words that took no part, against a random rotation. An unsupervised "
+        "run that warns is replaced by self-learning from identical strings."
     )
-    head = ["pair", "system", "round trips (by chance)", "warned, seeds", "P@1 (%)", "P@1 of the fallback"]
+    told = ["round trips (by chance)", "spelt alike", "warned, seeds"]
+    head = ["pair", "system", *told, "P@1 (%)", "P@1 of the fallback"]
     return [f"### Without a dictionary: does it know when it has failed?\n\n{note}\n\n{_table(head, rows)}"]
 
 
