@@ -1,4 +1,4 @@
-"""RESULTS.md of a recipe whose tables it makes itself, and the published results beside the recipe.
+"""RESULTS.md of a recipe whose tables it makes itself, of cells that it forms, and the published results beside it.
 
 A recipe's `local/report.py` is a `ResultsPage` and `main(page)`; it takes --results, --figures, --out and --publish. A
 `discussion.md` beside it stands above the tables. With `--publish true` the records replace those of their corpora in
@@ -8,7 +8,7 @@ the results.json beside the recipe, and its RESULTS.md is rendered anew.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,17 @@ class ResultsPage:
         merged = [*(old for old in earlier if old.corpus not in corpora), *records]
         write_results(path, merged)
         self.render(self.folder, merged)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, of cells as they are."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def interval(record: Record, form: str = ".1f") -> str:
+    """`[low, high]` of a record; empty where it has none."""
+    return "" if record.ci95 is None else f"[{record.ci95[0]:{form}}, {record.ci95[1]:{form}}]"
 
 
 def main(page: ResultsPage, description: str | None) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from measurements import ACCURACY, BASELINE, DISTANCE, GAIN, MEAN, P_VALUE
 
+from recipes.results_page import interval, table
 from speechnlp_tl.evaluation.results import Record
 
 Key = tuple[str, str | None, str | None, str]
@@ -32,8 +33,8 @@ def _main(found: dict[Key, Record], systems: list[str]) -> str:
         rows.append(
             [
                 system,
-                f"**{mean.value:.1f}** {_interval(mean)}",
-                "" if gain is None else f"{gain.value:+.2f} {_interval(gain, '+.2f')}",
+                f"**{mean.value:.1f}** {interval(mean)}",
+                "" if gain is None else f"{gain.value:+.2f} {interval(gain, '+.2f')}",
                 "" if p is None else "< 0.0001" if p.value < 1e-4 else f"{p.value:.2g}",
                 f"{sum(wins)} / {len(wins)}" if wins else "",
                 str(mean.seeds),
@@ -48,7 +49,7 @@ def _main(found: dict[Key, Record], systems: list[str]) -> str:
         "test sets have more; exact, or where that takes too long of 2000 samples and then never below 0.0005. Time: "
         "mean of one run; mSDA features are fitted once for a pair of domains, in the first run that needs them."
     )
-    return f"{note}\n\n{_table(head, rows)}"
+    return f"{note}\n\n{table(head, rows)}"
 
 
 def _by_pair(found: dict[Key, Record], systems: list[str]) -> str:
@@ -68,7 +69,7 @@ def _by_pair(found: dict[Key, Record], systems: list[str]) -> str:
         f"Best in bold; ±: half the 95 % interval; ↑ ↓: better or worse than `{BASELINE}` on the same reviews with p < "
         "0.05. Intervals, gains and p-values stand in results.json."
     )
-    return f"### Every pair: accuracy (%)\n\n{note}\n\n{_table(head, rows)}"
+    return f"### Every pair: accuracy (%)\n\n{note}\n\n{table(head, rows)}"
 
 
 def _mark(found: dict[Key, Record], system: str, pair: tuple[str | None, str | None]) -> str:
@@ -89,13 +90,4 @@ def _distance(found: dict[Key, Record], systems: list[str]) -> str:
         "pairs: 2 is perfectly separable, 0 indistinguishable. Linear systems: in their input; networks: in the last "
         "hidden layer."
     )
-    return f"{note}\n\n{_table(['system', DISTANCE], rows)}"
-
-
-def _interval(record: Record, form: str = ".1f") -> str:
-    return "" if record.ci95 is None else f"[{record.ci95[0]:{form}}, {record.ci95[1]:{form}}]"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    return f"{note}\n\n{table(['system', DISTANCE], rows)}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from score import ACCURACY, GAIN, MACRO_F1, MEAN, P_VALUE
 
+from recipes.results_page import interval, table
 from speechnlp_tl.evaluation.results import Record
 
 
@@ -21,15 +22,15 @@ def sections(records: Sequence[Record], corpus: str) -> list[str]:
     for system in systems:
         mean, gain = found[system, MEAN, ACCURACY], found.get((system, MEAN, GAIN))
         p = found.get((system, MEAN, P_VALUE))
-        cells = [f"{found[system, t, ACCURACY].value:.1f} {_interval(found[system, t, ACCURACY])}" for t in targets]
+        cells = [f"{found[system, t, ACCURACY].value:.1f} {interval(found[system, t, ACCURACY])}" for t in targets]
         times = [found[system, target, ACCURACY].wall_s or 0.0 for target in targets]
         rows.append(
             [
                 system,
-                f"**{mean.value:.1f}** {_interval(mean)}",
+                f"**{mean.value:.1f}** {interval(mean)}",
                 *cells,
                 f"{found[system, MEAN, MACRO_F1].value:.1f}",
-                "" if gain is None else f"{gain.value:+.1f} {_interval(gain, '+.1f')}",
+                "" if gain is None else f"{gain.value:+.1f} {interval(gain, '+.1f')}",
                 "" if p is None else "< 0.0001" if p.value < 1e-4 else f"{p.value:.2g}",
                 mean.selection or "",
                 f"{sum(times) / len(times):.1f} s",
@@ -43,13 +44,4 @@ def sections(records: Sequence[Record], corpus: str) -> list[str]:
         f"books drawn with replacement. Gain: points, {baseline}; p: sign-flip permutation over books. Time: of one "
         "classifier, without the vectors and the space."
     )
-    return [f"## {corpus}{made}\n\n{note}\n\n{_table(head, rows)}"]
-
-
-def _interval(record: Record, form: str = ".1f") -> str:
-    return "" if record.ci95 is None else f"[{record.ci95[0]:{form}}, {record.ci95[1]:{form}}]"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    return [f"## {corpus}{made}\n\n{note}\n\n{table(head, rows)}"]

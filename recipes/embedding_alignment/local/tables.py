@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from score import ALIKE, CHANCE, COVERAGE, REFUSED, TRIPS, WARNED
 
+from recipes.results_page import interval, table
 from speechnlp_tl.evaluation.results import Record
 
 NONE = "-"
@@ -67,7 +68,7 @@ def _coverage(found: Found) -> str:
         "Rates are over the test words that have a vector and a translation with one. [ ]: 95 % bootstrap interval "
         "over source words, and over seeds where there are several."
     )
-    return f"{note}\n\n{_table(['pair', 'test words covered', '..., jointly trained vectors'], rows)}"
+    return f"{note}\n\n{table(['pair', 'test words covered', '..., jointly trained vectors'], rows)}"
 
 
 def _by_budget(found: Found, pair: str) -> str:
@@ -83,10 +84,10 @@ def _by_budget(found: Found, pair: str) -> str:
                 cells.append("" if no is None else "too few words")
             else:
                 other = "" if nearest is None else f" ({nearest.value:.1f})"
-                cells.append(f"**{record.value:.1f}** {_interval(record)}{other}")
+                cells.append(f"**{record.value:.1f}** {interval(record)}{other}")
         rows.append([system, *cells])
     head = ["system", *(f"{budget} words" if budget else "no words" for budget in budgets)]
-    return f"By CSLS; in brackets ( ) by nearest neighbour.\n\n{_table(head, rows)}"
+    return f"By CSLS; in brackets ( ) by nearest neighbour.\n\n{table(head, rows)}"
 
 
 def _details(found: Found, pair: str) -> str:
@@ -121,7 +122,7 @@ def _details(found: Found, pair: str) -> str:
         "P@1 by frequency rank",
         "time of the alignment",
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _joint(found: Found) -> list[str]:
@@ -135,7 +136,7 @@ def _joint(found: Found) -> list[str]:
             cells.append(
                 ""
                 if record is None
-                else f"**{record.value:.1f}** {_interval(record)}"
+                else f"**{record.value:.1f}** {interval(record)}"
                 + ("" if nearest is None else f" ({nearest.value:.1f})")
             )
         rows.append([system, *cells])
@@ -145,7 +146,7 @@ def _joint(found: Found) -> list[str]:
         "P@1 by CSLS, in brackets ( ) by nearest neighbour. No dictionary is used, but sentences and their "
         "translations are."
     )
-    return [f"### Learned together from matched sentences\n\n{note}\n\n{_table(['system', *pairs], rows)}"]
+    return [f"### Learned together from matched sentences\n\n{note}\n\n{table(['system', *pairs], rows)}"]
 
 
 def _unlinked(found: Found) -> list[str]:
@@ -184,7 +185,7 @@ def _unlinked(found: Found) -> list[str]:
     )
     told = ["round trips (by chance)", "spelt alike", "warned, seeds"]
     head = ["pair", "system", *told, "P@1 (%)", "P@1 of the fallback"]
-    return [f"### Without a dictionary: does it know when it has failed?\n\n{note}\n\n{_table(head, rows)}"]
+    return [f"### Without a dictionary: does it know when it has failed?\n\n{note}\n\n{table(head, rows)}"]
 
 
 def _hub(found: Found) -> list[str]:
@@ -195,8 +196,8 @@ def _hub(found: Found) -> list[str]:
     for pair in pairs:
         cells = [next(r for r in own if r.system == system and f"{r.source}-{r.target}" == pair) for system in systems]
         straight = found.get("procrustes (csls)", pair, cells[0].budget)
-        direct = "" if straight is None else f"{straight.value:.1f} {_interval(straight)}"
-        rows.append([pair, *(f"{r.value:.1f} {_interval(r)}" for r in cells), direct])
+        direct = "" if straight is None else f"{straight.value:.1f} {interval(straight)}"
+        rows.append([pair, *(f"{r.value:.1f} {interval(r)}" for r in cells), direct])
     if not rows:
         return []
     names = [system.rpartition(" (")[0] for system in systems]
@@ -204,13 +205,4 @@ def _hub(found: Found) -> list[str]:
         "P@1 by CSLS. Pairwise: each language is mapped onto the hub with its own dictionary; joint: all maps at once, "
         "from the dictionaries of all pairs; straight: the pair's own alignment, where it was made."
     )
-    return [f"### Several languages in one space\n\n{note}\n\n{_table(['pair', *names, 'straight'], rows)}"]
-
-
-def _interval(record: Record) -> str:
-    return "" if record.ci95 is None else f"[{record.ci95[0]:.1f}, {record.ci95[1]:.1f}]"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    return [f"### Several languages in one space\n\n{note}\n\n{table(['pair', *names, 'straight'], rows)}"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from score import ADDED, BLEU, CHRF, IDENTIFIER, KEPT, OFF_TARGET, RETRIEVAL, RETRIEVAL_TRAINED
 
+from recipes.results_page import interval, table
 from speechnlp_tl.evaluation.results import Record
 
 Found = Mapping[tuple[str, str | None, str | None, str], Record]
@@ -44,7 +45,7 @@ def _unseen(found: Found, systems: Sequence[str], pair: tuple[str | None, str | 
                 bleu.value,
                 [
                     system,
-                    f"**{bleu.value:.1f}** {_interval(bleu)}",
+                    f"**{bleu.value:.1f}** {interval(bleu)}",
                     f"{found[(system, *pair, CHRF)].value:.1f}",
                     f"{found[(system, *pair, OFF_TARGET)].value:.1f}",
                     str(bleu.seeds),
@@ -54,7 +55,7 @@ def _unseen(found: Found, systems: Sequence[str], pair: tuple[str | None, str | 
         )
     rows.sort(key=lambda row: -row[0])
     n = next(found[(system, *pair, BLEU)].n for system in systems if (system, *pair, BLEU) in found)
-    return f"### {pair[0]} to {pair[1]}\n\n{n} test sentences.\n\n{_table(head, [row for _, row in rows])}"
+    return f"### {pair[0]} to {pair[1]}\n\n{n} test sentences.\n\n{table(head, [row for _, row in rows])}"
 
 
 def _supervised(found: Found, systems: Sequence[str], unseen: Sequence[tuple[str | None, str | None]]) -> str:
@@ -64,9 +65,9 @@ def _supervised(found: Found, systems: Sequence[str], unseen: Sequence[tuple[str
     for system in systems:
         cells = [found.get((system, *direction, BLEU)) for direction in directions]
         if any(cells):
-            rows.append([system, *("" if cell is None else f"{cell.value:.1f} {_interval(cell)}" for cell in cells)])
+            rows.append([system, *("" if cell is None else f"{cell.value:.1f} {interval(cell)}" for cell in cells)])
     head = ["system", *(f"{source} to {target}" for source, target in directions)]
-    return f"### Directions with training sentences: BLEU\n\n{_table(head, rows)}"
+    return f"### Directions with training sentences: BLEU\n\n{table(head, rows)}"
 
 
 def _retrieved(found: Found, systems: Sequence[str]) -> str:
@@ -82,7 +83,7 @@ def _retrieved(found: Found, systems: Sequence[str]) -> str:
         "encoder's pooled states without their mean, is the translation. Each is encoded for a trained direction."
     )
     head = ["system", *(f"{source} to {target}" for source, target, _ in pairs)]
-    return f"### What encoders make of translations\n\n{told}\n\n{_table(head, rows)}"
+    return f"### What encoders make of translations\n\n{told}\n\n{table(head, rows)}"
 
 
 def _added(records: Sequence[Record]) -> list[str]:
@@ -97,17 +98,8 @@ def _added(records: Sequence[Record]) -> list[str]:
     rows = []
     for system in dict.fromkeys(record.system for record in own):
         found = {(record.source, record.target): record for record in own if record.system == system}
-        cells = ["" if each not in found else f"{found[each].value:.1f} {_interval(found[each])}" for each in new]
+        cells = ["" if each not in found else f"{found[each].value:.1f} {interval(found[each])}" for each in new]
         rows.append([system, *cells, f"{kept[system].value:.1f} ({kept[system].notes})" if system in kept else ""])
     head = ["system", *(f"{source} to {target}" for source, target in new), "old directions, mean"]
     told = "Old directions: those that the model had sentences of before the language was added."
-    return [f"### A new language: BLEU\n\n{told}\n\n{_table(head, rows)}"]
-
-
-def _interval(record: Record) -> str:
-    return "" if record.ci95 is None else f"[{record.ci95[0]:.1f}, {record.ci95[1]:.1f}]"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+    return [f"### A new language: BLEU\n\n{told}\n\n{table(head, rows)}"]
