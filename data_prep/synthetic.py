@@ -60,6 +60,7 @@ def prepare(
     seed: int = 0,
     sentences: Sequence[str] | None = None,
     rate: int = 16000,
+    prefix: str = "",
 ) -> dict[str, Path]:
     """Make a corpus.
 
@@ -72,6 +73,8 @@ def prepare(
         sentences: what may be said, one text each; None takes the small grammar. Every speaker draws them in an order
             of their own, and again from the start when there are too few.
         rate: Hz.
+        prefix: before the speakers' names: where corpora of several languages are trained on together, utterances
+            need names of their own.
 
     Returns:
         Split -> data directory.
@@ -93,10 +96,11 @@ def prepare(
         raise InputError("no sentence has a word")
     said = {
         speaker: _draw_texts(espeak.language, texts, utterances, seed, speaker.id)
-        for speaker in make_speakers(speakers, seed)
+        for speaker in make_speakers(speakers, seed, prefix)
     }
     lexicon, phones = _pronounce(espeak, sorted({text for drawn in said.values() for text in drawn}))
     parameters = {"language": espeak.language, "speakers": speakers, "utterances": utterances, "seed": seed}
+    parameters |= {"prefix": prefix} if prefix else {}
     with output_folder(out, "synthetic", {**parameters, "rate": rate, "grammar": sentences is None}) as folder:
         spoken = {s.id: _speak(espeak, s, drawn, seed, rate, folder, out.resolve()) for s, drawn in said.items()}
         lexicon.write(folder / "lexicon.txt")
@@ -109,7 +113,7 @@ def prepare(
         return write_splits(folder, out, {**everybody, **main, **leave_one_out(parts)})
 
 
-def make_speakers(count: int, seed: int) -> list[Speaker]:
+def make_speakers(count: int, seed: int, prefix: str = "") -> list[Speaker]:
     """Women and men in turn, with a voice variant, pitch, melody and speed each; `count` does not change the first."""
     order = {gender: list(names) for gender, names in (("f", _WOMEN), ("m", _MEN))}
     for gender, names in order.items():
@@ -125,7 +129,7 @@ def make_speakers(count: int, seed: int) -> list[Speaker]:
             pitch=chance.randint(35, 65),
             pitch_range=chance.randint(30, 70),
         )
-        speakers.append(Speaker(name, gender, voice))
+        speakers.append(Speaker(f"{prefix}{name}", gender, voice))
     return speakers
 
 
@@ -228,6 +232,7 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=40, help="how many each speaker says (default 40)")
     parser.add_argument("--seed", type=int, default=0, help="chooses voices, sentences and noise (default 0)")
     parser.add_argument("--text", type=Path, help="a text file, one sentence a line (default: the small grammar)")
+    parser.add_argument("--prefix", default="", help="before the speakers' names, such as de- (default none)")
     parser.add_argument("--rate", type=int, default=16000, help="sampling rate in Hz (default 16000)")
     arguments = parser.parse_args()
 
@@ -241,6 +246,7 @@ def main() -> None:
             arguments.seed,
             sentences,
             arguments.rate,
+            arguments.prefix,
         )
 
     run(work)

@@ -13,6 +13,7 @@ from speechnlp_tl.commands.adapt import adapt
 from speechnlp_tl.commands.classify import classify
 from speechnlp_tl.commands.data import app as data
 from speechnlp_tl.commands.embed import app as embed
+from speechnlp_tl.commands.languages import app as language
 from speechnlp_tl.commands.merge import merge
 from speechnlp_tl.commands.report import report
 from speechnlp_tl.commands.score import score
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data", help="Kaldi data directories: validate, fix, split, import.")
 app.add_typer(embed, name="embed", help="Word vectors across languages: train, align, translate, evaluate.")
+app.add_typer(language, name="language", help="Languages of a multilingual recogniser: list, add, rename, remove.")
 for verb in (train, adapt, merge, transcribe, classify, translate, score, report):
     app.command()(verb)
 

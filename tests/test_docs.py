@@ -18,6 +18,7 @@ PAGES = {
     "align-embeddings.md": 5,
     "carry-a-classifier-over.md": 3,
     "translate.md": 2,
+    "recognise-several-languages.md": 4,
 }
 """Pages with commands, and the fewest blocks of them."""
 

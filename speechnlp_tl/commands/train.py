@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 TEXT = "text-classification"
 TRANSLATION = "translation"
+MULTILINGUAL = "multilingual-asr"
 
 
 def train(
@@ -24,7 +25,8 @@ def train(
     """Train a model; run it again after an interruption and it goes on where it stopped.
 
     A config with `task: text-classification` makes a text classifier, one with `task: translation` a translator, one
-    without a task a recogniser. The finished model is in OUT/model.
+    with `task: multilingual-asr` a recogniser of several languages, one without a task a recogniser of one. The
+    finished model is in OUT/model.
 
     Several GPUs: torchrun --nproc_per_node 4 -m speechnlp_tl.cli train ...
     """
@@ -36,10 +38,13 @@ def train(
         _train_text(config, out, set_ or [], quiet)
     elif task == TRANSLATION:
         _train_translation(config, out, set_ or [], quiet)
+    elif task == MULTILINGUAL:
+        _train_multilingual(config, out, set_ or [], quiet, allow_pipes)
     elif task is None:
         _train_speech(config, out, set_ or [], quiet, allow_pipes)
     else:
-        remedy = f"write 'task: {TEXT}' or 'task: {TRANSLATION}', or leave it out for a recogniser"
+        named = f"'task: {TEXT}', 'task: {TRANSLATION}' or 'task: {MULTILINGUAL}'"
+        remedy = f"write {named}, or leave it out for a recogniser of one language"
         raise InputError(Problem(f"there is no task '{task}'", config, line, remedy))
 
 
@@ -55,6 +60,21 @@ def _train_speech(config: Path, out: Path, overrides: list[str], quiet: bool, al
         decode = trained.recogniser.config.decode
         chosen = f"LM weight {decode.lm_scale:g}, insertion penalty {decode.insertion_penalty:g}, chosen there"
         typer.echo(f"WER {trained.dev_wer:.2f} % on the dev data ({chosen})")
+
+
+def _train_multilingual(config: Path, out: Path, overrides: list[str], quiet: bool, allow_pipes: bool) -> None:
+    from speechnlp_tl.speech.multilingual_experiment import load_experiment
+    from speechnlp_tl.speech.multilingual_experiment import train as run
+
+    experiment = load_experiment(config, overrides)
+    trained = run(experiment, out, quiet, allow_pipes, say=lambda line: typer.echo(line, err=True))
+    if not trained.main:
+        return
+    _say_cost(trained.model_dir, trained.result)
+    for name, wer in trained.dev_wer.items():
+        decode = trained.recognisers.language(name).config.decode
+        chosen = f"LM weight {decode.lm_scale:g}, insertion penalty {decode.insertion_penalty:g}, chosen there"
+        typer.echo(f"{name}: WER {wer:.2f} % on the dev data ({chosen})")
 
 
 def _train_text(config: Path, out: Path, overrides: list[str], quiet: bool) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from speechnlp_tl.speech.data_dir import Utterance
+    from speechnlp_tl.speech.decoder import Hypothesis
 
 
 def transcribe(
@@ -13,6 +17,10 @@ def transcribe(
     audio: Annotated[list[Path] | None, typer.Argument(help="Recordings.")] = None,
     data: Annotated[Path | None, typer.Option(help="Kaldi data directory, instead of recordings.")] = None,
     out: Annotated[Path | None, typer.Option(help="Kaldi text file to write; printed when not given.")] = None,
+    lang: Annotated[
+        str | None,
+        typer.Option(help="Of a multilingual model: the language, or auto. Default: what utt2lang says."),
+    ] = None,
     base: Annotated[Path | None, typer.Option(help="Base model of an adapter that was moved.")] = None,
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Print each utterance's confidence, 0 to 1.")
@@ -23,9 +31,7 @@ def transcribe(
     """Recognise recordings, or the utterances of a data directory."""
     from speechnlp_tl.atomic import write_text
     from speechnlp_tl.errors import InputError, Problem
-    from speechnlp_tl.speech.audio_check import check_audio
-    from speechnlp_tl.speech.data_dir import DataDir, Utterance
-    from speechnlp_tl.speech.models import load_recogniser
+    from speechnlp_tl.speech.models import is_multilingual
 
     if confidence and out is not None:
         raise InputError(
@@ -33,24 +39,84 @@ def transcribe(
         )
     if (data is None) == (not audio):
         raise InputError(Problem("give either recordings or --data", remedy="see speechnlp-tl transcribe --help"))
-    recogniser = load_recogniser(model, base)
-    recogniser = recogniser.resampling() if resample else recogniser
-    if data is not None:
-        utterances = list(DataDir.read(data, allow_pipes))
-    else:
-        # an utterance id ends at the first space
-        named = {"_".join(str(path).split()): str(path) for path in audio or []}
-        if len(named) < len(audio or []):
-            raise InputError(Problem("two recordings have the same name", remedy="name each recording once"))
-        utterances = [Utterance(name, path, path) for name, path in named.items()]
-    check_audio(utterances, recogniser.config.features)
-    found = recogniser.transcribe(utterances, allow_pipes, confidence)
-    lines = []
-    for name, hypothesis in found.items():
-        scored = [f"{hypothesis.confidence:.3f}"] if confidence else []
-        lines.append(" ".join([name, *scored, *hypothesis.words]))
+    several = base is None and is_multilingual(model)
+    transcribed = _in_languages if several else _in_one_language
+    lines = transcribed(model, audio, data, lang, base, confidence, resample, allow_pipes)
     if out is None:
         typer.echo("\n".join(lines))
     else:
         write_text(out, "".join(f"{line}\n" for line in lines))
         typer.echo(f"{out}: {len(lines)} utterances")
+
+
+def _in_one_language(
+    model: Path,
+    audio: list[Path] | None,
+    data: Path | None,
+    lang: str | None,
+    base: Path | None,
+    confidence: bool,
+    resample: bool,
+    allow_pipes: bool,
+) -> list[str]:
+    from speechnlp_tl.speech.audio_check import check_audio
+    from speechnlp_tl.speech.models import load_recogniser
+
+    recogniser = load_recogniser(model, base, lang)
+    recogniser = recogniser.resampling() if resample else recogniser
+    utterances = _utterances(audio, data, allow_pipes)
+    check_audio(utterances, recogniser.config.features)
+    found = recogniser.transcribe(utterances, allow_pipes, confidence)
+    return [_line(name, hypothesis, confidence) for name, hypothesis in found.items()]
+
+
+def _in_languages(
+    model: Path,
+    audio: list[Path] | None,
+    data: Path | None,
+    lang: str | None,
+    base: Path | None,
+    confidence: bool,
+    resample: bool,
+    allow_pipes: bool,
+) -> list[str]:
+    from speechnlp_tl.speech.audio_check import check_audio
+    from speechnlp_tl.speech.language_choice import choose_language, transcribe_languages
+    from speechnlp_tl.speech.models import load_multilingual
+
+    recognisers = load_multilingual(model)
+    recognisers = recognisers.resampling() if resample else recognisers
+    utterances = _utterances(audio, data, allow_pipes)
+    check_audio(utterances, recognisers.config.features)
+    if lang == "auto":
+        chosen = {
+            name: choice.language for name, choice in choose_language(recognisers, utterances, allow_pipes).items()
+        }
+        counts = {name: list(chosen.values()).count(name) for name in recognisers.languages}
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        typer.echo(f"languages chosen: {listed}", err=True)
+        if data is None:
+            for name, language in chosen.items():
+                typer.echo(f"{name}: {language}", err=True)
+    else:
+        chosen = {utterance.id: lang or utterance.language or "" for utterance in utterances}
+    found = transcribe_languages(recognisers, utterances, chosen, allow_pipes, confidence)
+    return [_line(name, hypothesis, confidence) for name, hypothesis in found.items()]
+
+
+def _utterances(audio: list[Path] | None, data: Path | None, allow_pipes: bool) -> list[Utterance]:
+    from speechnlp_tl.errors import InputError, Problem
+    from speechnlp_tl.speech.data_dir import DataDir, Utterance
+
+    if data is not None:
+        return list(DataDir.read(data, allow_pipes))
+    # an utterance id ends at the first space
+    named = {"_".join(str(path).split()): str(path) for path in audio or []}
+    if len(named) < len(audio or []):
+        raise InputError(Problem("two recordings have the same name", remedy="name each recording once"))
+    return [Utterance(name, path, path) for name, path in named.items()]
+
+
+def _line(name: str, hypothesis: Hypothesis, confidence: bool) -> str:
+    scored = [f"{hypothesis.confidence:.3f}"] if confidence else []
+    return " ".join([name, *scored, *hypothesis.words])

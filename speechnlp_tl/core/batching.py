@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 BUCKET_RATIO = 1.1
 """Rows of one bucket differ in cost by at most this factor, which bounds the padding to about 10 %."""
@@ -70,6 +71,21 @@ def batches_by_cost(
         longest = int(cost.argmax())
         batches.sort(key=lambda rows: longest not in rows)
     return batches
+
+
+def sampled_counts(sizes: Sequence[float], temperature: float, total: float) -> list[int]:
+    """How much of each kind an epoch of about `total` holds: p ~ size ** (1 / temperature) (Arivazhagan et al. 2019).
+
+    Temperature 1 takes kinds as they are, a large one all alike. None is left out.
+    """
+    shares = np.asarray(sizes, dtype=np.float64) ** (1 / temperature)
+    return [max(1, round(total * share)) for share in shares / shares.sum()]
+
+
+def drawn_rows(size: int, wanted: int, random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """`wanted` of `size` rows at random, none a second time before all the others."""
+    rounds = [random.permutation(size) for _ in range(-(-wanted // size))]
+    return np.concatenate(rounds)[:wanted]
 
 
 def split_rows(rows: Sequence[int], parts: int, index: int) -> list[int]:

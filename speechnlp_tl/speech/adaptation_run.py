@@ -70,6 +70,7 @@ class AdaptationRun:
         resample: bool = False,
         allow_pipes: bool = False,
         choose: bool = False,
+        language: str | None = None,
     ) -> AdaptationRun:
         """Read everything before anything is computed.
 
@@ -95,7 +96,7 @@ class AdaptationRun:
                 problems.append(Problem(f"{what}, and --select scores transcripts", remedy="leave --select out"))
         if problems:
             raise InputError(problems)
-        source = load_recogniser(model)
+        source = load_recogniser(model, language=language)
         if attached(source.model):
             raise InputError(Problem("is an adapter", model, remedy="adapt its base model, or merge it first"))
         source = source.resampling() if resample else source

@@ -17,7 +17,7 @@ from speechnlp_tl.core.batching import batches_by_cost
 from speechnlp_tl.core.task import Step, Task
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.wer import score
-from speechnlp_tl.speech.acoustic_model import AcousticModel
+from speechnlp_tl.speech.acoustic_model import AcousticModel, AcousticOutput, StateHead
 from speechnlp_tl.speech.data_dir import Utterance
 from speechnlp_tl.speech.dataset import NO_AUGMENTATION, SpeechDataset
 from speechnlp_tl.speech.features import AugmentConfig, apply_masks, normalise
@@ -48,8 +48,14 @@ class SpeechBatch:
     speakers: Tensor | None = None
     """(2, B, 1, F) mean and scale of each row's speaker, where waveforms are to be normalised by speaker."""
     masks: list[list[tuple[int, ...]]] = field(default_factory=list)
+    told: Tensor | None = None
+    """(B,) bool: rows with a transcript; None when all rows have one."""
     domain: Tensor | None = None
-    """(B,) int64: `SOURCE` for rows with a transcript, `TARGET` for those without; None when all rows have one."""
+    """(B,) int64 domain of each row, where the task knows more than one."""
+    heads: list[str] | None = None
+    """The head of each row; None: that of the recogniser."""
+    graphs_beside: GraphBatch | None = None
+    """HMMs of the same rows in the states of a second head, where one is trained beside."""
 
     def to(self, device: torch.device) -> SpeechBatch:
         def moved(tensor: Tensor | None) -> Tensor | None:
@@ -60,8 +66,10 @@ class SpeechBatch:
             inputs=self.inputs.to(device, non_blocking=True),
             lengths=self.lengths.to(device, non_blocking=True),
             graphs=None if self.graphs is None else self.graphs.to(device),
+            graphs_beside=None if self.graphs_beside is None else self.graphs_beside.to(device),
             alignment=moved(self.alignment),
             speakers=moved(self.speakers),
+            told=moved(self.told),
             domain=moved(self.domain),
         )
 
@@ -136,7 +144,9 @@ class AsrTask(Task):
             warps=torch.tensor(warps) if waveforms else None,
             speakers=self._speakers(places) if waveforms else None,
             masks=list(masks),
+            told=None if len(told) == len(rows) else torch.tensor([row < len(self.train) for row in rows]),
             domain=self.domains(rows),
+            heads=self.heads(rows),
         )
 
     def place(self, row: int) -> tuple[SpeechDataset, int]:
@@ -144,38 +154,76 @@ class AsrTask(Task):
         return self.train, row
 
     def domains(self, rows: list[int]) -> Tensor | None:
-        """(B,) `SOURCE` or `TARGET`; None where all rows have transcripts. Rows of `train` are the source."""
+        """(B,) domain of each row; None where there is but one."""
+        return None
+
+    def heads(self, rows: list[int]) -> list[str] | None:
+        """The head of each row; None: that of the recogniser."""
         return None
 
     def step(self, model: nn.Module, batch: SpeechBatch) -> Step:
         features, lengths = self._features(batch)
-        output = model(features, lengths)
+        output = self.forward(model, features, lengths, batch)
         frames = output.logits.shape[1]
         mask = torch.arange(frames, device=lengths.device) < output.lengths.unsqueeze(1)
         log_posteriors = output.logits.float().log_softmax(dim=-1)
         if model is not self.model and not torch.is_grad_enabled():
             # a frozen source is compared in its outputs; its loss, which costs as much as the model's, is not asked for
             loss = log_posteriors.new_zeros(())
-        elif batch.graphs is None:
-            loss = log_posteriors.sum() * 0.0  # no row has a transcript
-        elif batch.alignment is None:
-            told = slice(None) if batch.domain is None else batch.domain == SOURCE
-            loss = self._full_sum_loss(log_posteriors[told], output.lengths[told], batch.graphs)
         else:
-            aligned = batch.alignment[:, :frames]
-            loss = F.nll_loss(log_posteriors.transpose(1, 2), aligned, ignore_index=IGNORE, reduction="sum")
+            loss = self.loss(log_posteriors, output, batch)
         if model is self.model and model.training and batch.units and not self.keep_prior:
-            self.model.head().observe(log_posteriors.detach(), mask)
-        return Step(loss=loss, logits=output.logits, mask=mask, features=output.hidden, domain=batch.domain)
+            self.observe(log_posteriors.detach(), output, mask, batch)
+        return Step(loss=loss, logits=output.logits, mask=mask, features=self.named(output), domain=batch.domain)
+
+    def forward(self, model: nn.Module, features: Tensor, lengths: Tensor, batch: SpeechBatch) -> AcousticOutput:
+        """Run a model on a batch."""
+        output = model(features, lengths, batch.heads or self.recogniser.head)
+        assert isinstance(output, AcousticOutput)
+        return output
+
+    def loss(self, log_posteriors: Tensor, output: AcousticOutput, batch: SpeechBatch) -> Tensor:
+        """Summed over the frames of the rows that have a transcript."""
+        if batch.graphs is None:
+            return log_posteriors.sum() * 0.0  # no row has a transcript
+        if batch.alignment is None:
+            scores, lengths = self.recogniser.log_likelihoods(log_posteriors, batch.heads), output.lengths
+            if batch.told is not None:
+                scores, lengths = scores[batch.told], lengths[batch.told]
+            return full_sum_loss(scores, lengths, batch.graphs)
+        aligned = batch.alignment[:, : log_posteriors.shape[1]]
+        return F.nll_loss(log_posteriors.transpose(1, 2), aligned, ignore_index=IGNORE, reduction="sum")
+
+    def named(self, output: AcousticOutput) -> dict[str, Tensor]:
+        """The features of a step."""
+        return output.hidden
+
+    def observe(self, log_posteriors: Tensor, output: AcousticOutput, mask: Tensor, batch: SpeechBatch) -> None:
+        """Let each head remember what it said of its own rows, for its prior."""
+        if batch.heads is None:
+            self.model.head(self.recogniser.head).observe(log_posteriors, mask)
+            return
+        for name in dict.fromkeys(batch.heads):
+            rows = [row for row, own in enumerate(batch.heads) if own == name]
+            head = self.model.head(name)
+            head.observe(log_posteriors[rows, :, : head.num_pdfs], mask[rows])
+
+    @property
+    def trained_heads(self) -> list[StateHead]:
+        """The heads whose priors follow the training."""
+        return [self.model.head(self.recogniser.head)]
 
     def end_step(self, total: Callable[[Tensor], Tensor]) -> None:
         if self.keep_prior:
             return
-        head = self.model.head()
-        head.update_prior(total(head.take_observed()), self.recogniser.config.hmm.prior_decay)
+        observed = [head.take_observed() for head in self.trained_heads]
+        together = total(torch.cat(observed)).split([len(each) for each in observed])
+        for head, seen in zip(self.trained_heads, together, strict=True):
+            head.update_prior(seen, self.recogniser.config.hmm.prior_decay)
 
     def skip_step(self) -> None:
-        self.model.head().take_observed()
+        for head in self.trained_heads:
+            head.take_observed()
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -220,11 +268,6 @@ class AsrTask(Task):
         mean, scale = zip(*(data.speaker_statistics(row) for data, row in places), strict=True)
         return torch.stack([torch.stack(mean), torch.stack(scale)]).unsqueeze(2)
 
-    def _full_sum_loss(self, log_posteriors: Tensor, lengths: Tensor, graphs: GraphBatch) -> Tensor:
-        log_z = full_sum(self.recogniser.log_likelihoods(log_posteriors), lengths, graphs)
-        # a row that speed perturbation made too short for its words teaches nothing; NaN must stay visible
-        return -torch.where(torch.isneginf(log_z), torch.zeros_like(log_z), log_z).sum()
-
     def _stretched_alignment(self, rows: list[int], lengths: Tensor) -> Tensor:
         """Alignments of the unperturbed rows, stretched to the perturbed rows' lengths (nearest frame)."""
         assert self.alignments is not None
@@ -234,6 +277,13 @@ class AsrTask(Task):
             position = (torch.arange(length) + 0.5) * (len(aligned) / max(length, 1))
             stretched.append(aligned[position.long().clamp(max=len(aligned) - 1)])
         return pad_sequence(stretched, batch_first=True, padding_value=IGNORE)
+
+
+def full_sum_loss(scores: Tensor, lengths: Tensor, graphs: GraphBatch) -> Tensor:
+    """Minus the log of the summed probability of all paths, over all rows: a scalar."""
+    log_z = full_sum(scores, lengths, graphs)
+    # a row that speed perturbation made too short for its words teaches nothing; NaN must stay visible
+    return -torch.where(torch.isneginf(log_z), torch.zeros_like(log_z), log_z).sum()
 
 
 def word_problems(utterances: Sequence[Utterance], recogniser: Recogniser) -> list[Problem]:
@@ -249,15 +299,21 @@ def word_problems(utterances: Sequence[Utterance], recogniser: Recogniser) -> li
     ]
 
 
-def training_graphs(dataset: SpeechDataset, recogniser: Recogniser) -> tuple[list[HmmGraph], list[Problem]]:
+def training_graphs(
+    dataset: SpeechDataset, recogniser: Recogniser, rows: Sequence[int] | None = None
+) -> tuple[list[HmmGraph], list[Problem]]:
     """The HMM of each row's transcript, and the rows with fewer output frames than their shortest path.
+
+    Of all rows, or of those named.
 
     Rows with words that the lexicon lacks have no HMM; see `word_problems`.
     """
     topology, lexicon = recogniser.topology, recogniser.lexicon
     graphs, problems = [], []
-    lengths = recogniser.model.output_lengths(torch.tensor(dataset.frames, dtype=torch.int64)).tolist()
-    for utterance, length in zip(dataset.utterances, lengths, strict=True):
+    chosen = range(len(dataset)) if rows is None else rows
+    frames = torch.tensor([dataset.frames[row] for row in chosen], dtype=torch.int64)
+    for row, length in zip(chosen, recogniser.model.output_lengths(frames).tolist(), strict=True):
+        utterance = dataset.utterances[row]
         words = utterance.words
         if lexicon.missing(words):
             continue

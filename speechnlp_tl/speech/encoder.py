@@ -6,6 +6,7 @@ it was batched with; in training with `norm: batch` it does, through the statist
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
@@ -195,14 +196,23 @@ class Encoder(nn.Module):
             [layer(config, config.dilations[min(index, last)]) for index in range(config.layers - 1)]
         )
 
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """(B, T, F) features and (B,) lengths in; every layer's (B, T', D) output, zero in padding, and lengths out."""
+    def forward(
+        self, features: Tensor, lengths: Tensor, lateral: Callable[[int, Tensor], Tensor] | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """(B, T, F) features and (B,) lengths in; every layer's (B, T', D) output, zero in padding, and lengths out.
+
+        `lateral(layer, mask)`, layers counted from 0, is added to the layer's output; zero in padding as well.
+        """
         if features.shape[1] == 0:
             # recordings shorter than a window: convolutions need a frame, if only one of padding
             features = F.pad(features, (0, 0, 0, 1))
         hidden, lengths = self.subsampling(features, lengths)
         mask = frame_mask(lengths, hidden.shape[1])
         outputs = [hidden]
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
+            if lateral is not None:
+                outputs[-1] = outputs[-1] + lateral(number, mask)
             outputs.append(layer(outputs[-1], mask))
+        if lateral is not None:
+            outputs[-1] = outputs[-1] + lateral(len(self.layers), mask)
         return outputs, lengths

@@ -34,14 +34,9 @@ from speechnlp_tl.speech.pronunciation import complete
 from speechnlp_tl.speech.recogniser import DecodeConfig, HmmConfig, Recogniser, RecogniserConfig
 
 
-class DataConfig(StrictModel):
-    """What to learn from."""
+class WordsConfig(StrictModel):
+    """Where the words of a language come from."""
 
-    train: Path
-    dev: Path | None = None
-    dev_share: float = Field(
-        0.1, ge=0, lt=1, description="speakers held out of `train` where there is no `dev`; 0: none"
-    )
     lexicon: Path | None = None
     vocabulary: int = Field(
         5000,
@@ -51,6 +46,16 @@ class DataConfig(StrictModel):
     arpa: Path | None = Field(None, description="n-gram model; estimated from the training transcripts when not given")
     ngram_order: PositiveInt = 2
     language: str | None = Field(None, description="espeak-ng language of words the lexicon lacks, such as en-us")
+
+
+class DataConfig(WordsConfig):
+    """What to learn from."""
+
+    train: Path
+    dev: Path | None = None
+    dev_share: float = Field(
+        0.1, ge=0, lt=1, description="speakers held out of `train` where there is no `dev`; 0: none"
+    )
 
 
 class SecondPass(StrictModel):
@@ -128,7 +133,7 @@ def train(config: AsrExperiment, out: str | Path, quiet: bool = False, allow_pip
     if processes.main and not known:
         write_text(out / DIGEST, digest + "\n")
         write_text(out / RESOLVED, dump_config(config))
-    result = Trainer(task, _without_missing_metric(config.train, dev), out, quiet=quiet).fit()
+    result = Trainer(task, without_missing_metric(config.train, dev), out, quiet=quiet).fit()
     passes = [result]
     if config.second_pass is not None:
         passes.append(_second_pass(task, config, out, quiet, processes))
@@ -183,18 +188,7 @@ def read_data(config: DataConfig, allow_pipes: bool = False) -> tuple[list[Utter
 
 def build(config: AsrExperiment, training: Sequence[Utterance], dev: Sequence[Utterance] = ()) -> Recogniser:
     """A fresh recogniser for the words of the data: lexicon completed, language model read or estimated."""
-    dictionary = Lexicon.read(config.data.lexicon) if config.data.lexicon else Lexicon({})
-    words = {word for utterance in [*training, *dev] for word in utterance.words}
-    if len(dictionary) <= config.data.vocabulary:
-        words.update(dictionary)
-    lexicon, unknown, _ = complete(dictionary, sorted(words), config.data.language)
-    if unknown:
-        remedy = "add it to data.lexicon, or set data.language to let espeak-ng pronounce it"
-        raise InputError(
-            Problem(f"word {word} has no pronunciation: {reason}", config.data.lexicon, remedy=remedy)
-            for word, reason in unknown.items()
-        )
-    ngram = language_model(config.data, training, lexicon)
+    lexicon, ngram = known_words(config.data, training, dev)
     recogniser_config = RecogniserConfig(
         features=config.features,
         encoder=config.encoder,
@@ -207,7 +201,29 @@ def build(config: AsrExperiment, training: Sequence[Utterance], dev: Sequence[Ut
     return Recogniser.create(recogniser_config, lexicon, ngram)
 
 
-def language_model(config: DataConfig, training: Sequence[Utterance], lexicon: Lexicon) -> NgramModel:
+def known_words(
+    config: WordsConfig, training: Sequence[Utterance], dev: Sequence[Utterance] = (), setting: str = "data"
+) -> tuple[Lexicon, NgramModel]:
+    """The pronunciations of all words to recognise, and their language model, read or estimated.
+
+    Raises:
+        InputError: words without pronunciation, with their settings' place in the config.
+    """
+    dictionary = Lexicon.read(config.lexicon) if config.lexicon else Lexicon({})
+    words = {word for utterance in [*training, *dev] for word in utterance.words}
+    if len(dictionary) <= config.vocabulary:
+        words.update(dictionary)
+    lexicon, unknown, _ = complete(dictionary, sorted(words), config.language)
+    if unknown:
+        remedy = f"add it to {setting}.lexicon, or set {setting}.language to let espeak-ng pronounce it"
+        raise InputError(
+            Problem(f"word {word} has no pronunciation: {reason}", config.lexicon, remedy=remedy)
+            for word, reason in unknown.items()
+        )
+    return lexicon, language_model(config, training, lexicon)
+
+
+def language_model(config: WordsConfig, training: Sequence[Utterance], lexicon: Lexicon) -> NgramModel:
     if config.arpa is not None:
         return read_arpa(config.arpa)
     return estimate([utterance.words for utterance in training], config.ngram_order, lexicon.words)
@@ -252,7 +268,7 @@ def _second_pass(task: AsrTask, config: AsrExperiment, out: Path, quiet: bool, p
     settings = config.train.model_copy(
         update={"epochs": config.second_pass.epochs, "steps": None, "learning_rate": config.second_pass.learning_rate}
     )
-    return Trainer(task, _without_missing_metric(settings, task.dev.utterances), out / "second_pass", quiet=quiet).fit()
+    return Trainer(task, without_missing_metric(settings, task.dev.utterances), out / "second_pass", quiet=quiet).fit()
 
 
 def _facts(passes: Sequence[TrainResult]) -> dict[str, float]:
@@ -265,7 +281,7 @@ def _facts(passes: Sequence[TrainResult]) -> dict[str, float]:
     }
 
 
-def _without_missing_metric(config: TrainConfig, dev: Sequence[Utterance]) -> TrainConfig:
+def without_missing_metric(config: TrainConfig, dev: Sequence[Utterance]) -> TrainConfig:
     """Without dev data nothing can be measured: the last weights are kept."""
     return config if dev else config.model_copy(update={"metric": None, "patience": None})
 

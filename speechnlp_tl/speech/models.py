@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from speechnlp_tl.core.config import read_key
 from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.speech.multilingual import KIND, MultilingualRecogniser
 from speechnlp_tl.speech.recogniser import Recogniser
 from speechnlp_tl.transfer.adapter_files import CARD, load_adapter, read_card, save_adapter
 
 
-def load_recogniser(directory: str | Path, base: str | Path | None = None) -> Recogniser:
+def load_recogniser(directory: str | Path, base: str | Path | None = None, language: str | None = None) -> Recogniser:
     """Load a recogniser from a model directory, an experiment folder, or an adapter directory.
 
     Args:
         directory: what `train` or `adapt` wrote.
         base: the base model of an adapter; by default the one it was trained on, where it lay then.
+        language: of a multilingual model, which gives a recogniser of that language alone.
 
     Raises:
-        InputError: no model there, damaged files, or an adapter of another base model.
+        InputError: no model there, damaged files, an adapter of another base model, or a multilingual model without
+            `language`.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -32,13 +36,48 @@ def load_recogniser(directory: str | Path, base: str | Path | None = None) -> Re
         load_adapter(directory, recogniser.model)
         recogniser.model.eval()
         return recogniser
+    if is_multilingual(directory):
+        recognisers = load_multilingual(directory)
+        if language is None:
+            remedy = f"say which with --lang: {', '.join(recognisers.languages)}"
+            raise InputError(Problem("is a model of several languages", directory, remedy=remedy))
+        return recognisers.alone(language)
+    if language is not None:
+        raise InputError(Problem("is a model of one language", directory, remedy="leave --lang out"))
     if base is not None:
         raise InputError(Problem("is no adapter, so it has no base model", directory, remedy="leave --base out"))
+    return Recogniser.load(_finished(directory))
+
+
+def is_multilingual(directory: str | Path) -> bool:
+    """Whether a folder holds a model of several languages."""
+    config = model_folder(directory) / "config.yaml"
+    return config.is_file() and read_key(config, "kind")[0] == KIND
+
+
+def load_multilingual(directory: str | Path) -> MultilingualRecogniser:
+    """Load a model of several languages from its directory or an experiment folder.
+
+    Raises:
+        InputError: no such model there, or damaged files.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(Problem("there is no such model folder", directory, remedy="check --model"))
+    place = _finished(directory)
+    if (place / "config.yaml").is_file() and not is_multilingual(place):
+        remedy = "train one with 'task: multilingual-asr'"
+        raise InputError(Problem("is no model of several languages", directory, remedy=remedy))
+    return MultilingualRecogniser.load(place)
+
+
+def _finished(directory: Path) -> Path:
+    """Where the model of an experiment folder is, or the folder itself."""
     if (directory / "experiment.yaml").is_file() and not (directory / "model").is_dir():
         remedy = "run the same 'speechnlp-tl train' command again, it goes on where it stopped"
         raise InputError(Problem("holds an experiment whose training has not finished", directory, remedy=remedy))
     nested = directory / "model"
-    return Recogniser.load(nested if nested.is_dir() and not (directory / "config.yaml").exists() else directory)
+    return nested if nested.is_dir() and not (directory / "config.yaml").exists() else directory
 
 
 def model_folder(directory: str | Path) -> Path:

@@ -76,6 +76,8 @@ class Recogniser:
     model: AcousticModel
     lexicon: Lexicon
     ngram: NgramModel
+    head: str = DEFAULT_HEAD
+    """Which of the model's heads has the states of `config.phones`."""
 
     @classmethod
     def create(cls, config: RecogniserConfig, lexicon: Lexicon, ngram: NgramModel) -> Recogniser:
@@ -116,10 +118,9 @@ class Recogniser:
         features = self.config.features.model_copy(update={"resample": True})
         return replace(self, config=self.config.model_copy(update={"features": features}))
 
-    def log_likelihoods(self, log_posteriors: Tensor, head: str = DEFAULT_HEAD) -> Tensor:
-        """Log posteriors (B, T, P) minus the scaled log prior."""
-        prior = self.model.head(head).prior.clamp_min(1e-8).log()
-        return log_posteriors - self.config.hmm.prior_scale * prior
+    def log_likelihoods(self, log_posteriors: Tensor, heads: str | Sequence[str] | None = None) -> Tensor:
+        """Log posteriors (B, T, P) minus the scaled log prior, of this recogniser's head, another, or each row's."""
+        return log_posteriors - self.config.hmm.prior_scale * self.model.log_prior(heads or self.head)
 
     @torch.no_grad()
     def scores(self, dataset: SpeechDataset, budget_s: float = 120.0) -> Iterator[tuple[str, np.ndarray]]:
@@ -130,7 +131,7 @@ class Recogniser:
                 features = [dataset.plain(row) for row in rows]
                 lengths = torch.tensor([len(item) for item in features])
                 padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
-                output = self.model(padded.to(device), lengths.to(device))
+                output = self.model(padded.to(device), lengths.to(device), self.head)
                 scores = self.log_likelihoods(output.logits.float().log_softmax(dim=-1)).cpu().numpy()
                 for row, item, length in zip(rows, scores, output.lengths.tolist(), strict=True):
                     yield dataset.utterances[row].id, item[:length]
@@ -152,16 +153,15 @@ class Recogniser:
     def write_files(self, folder: Path, card: str = "") -> None:
         """Write the model directory's files into an existing folder."""
         (folder / "config.yaml").write_text(dump_config(self.config), encoding="utf-8")
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
-        try:
-            save_file(weights, folder / "model.safetensors")
-        except SafetensorError as error:
-            # safetensors hides the operating system's error, which is what names a full disk
-            raise OSError(str(error)) from error
+        write_weights(self.model, folder / "model.safetensors")
+        self.write_words(folder)
+        (folder / "README.md").write_text(card or _card(self), encoding="utf-8")
+
+    def write_words(self, folder: Path) -> None:
+        """Write what the recogniser knows of words and phones into an existing folder."""
         self.lexicon.write(folder / "lexicon.txt")
         self.ngram.write_arpa(folder / "lm.arpa")
         (folder / "tokens.txt").write_text(_token_table(self.topology), encoding="utf-8")
-        (folder / "README.md").write_text(card or _card(self), encoding="utf-8")
 
     @classmethod
     def load(cls, directory: str | Path) -> Recogniser:
@@ -171,25 +171,57 @@ class Recogniser:
             InputError: files are missing or damaged, or do not belong together.
         """
         directory = Path(directory)
-        missing = [name for name in FILES if not (directory / name).is_file()]
-        if missing:
-            remedy = "name the folder that 'speechnlp-tl train' or 'adapt' wrote"
-            raise InputError(
-                [Problem(f"has no {name}, so it is no model", directory, remedy=remedy) for name in missing]
-            )
+        check_files(directory, FILES)
         config = load_config(directory / "config.yaml", RecogniserConfig)
-        recogniser = cls.create(config, Lexicon.read(directory / "lexicon.txt"), read_arpa(directory / "lm.arpa"))
-        problems = []
-        if (directory / "tokens.txt").read_bytes() != _token_table(recogniser.topology).encode():
-            problems.append(Problem("does not match config.yaml", directory / "tokens.txt", remedy=COPY_AGAIN))
-        if foreign := sorted(set(recogniser.lexicon.phones) - set(config.phones)):
-            what = f"has phones that config.yaml has not: {' '.join(foreign)}"
-            problems.append(Problem(what, directory / "lexicon.txt", remedy=COPY_AGAIN))
-        if problems:
-            raise InputError(problems)
-        recogniser.model.load_state_dict(_checked_weights(directory / "model.safetensors", recogniser.model))
-        recogniser.model.eval()
+        recogniser = cls.create(config, *read_words(directory, config))
+        read_weights(directory / "model.safetensors", recogniser.model)
         return recogniser
+
+
+def check_files(directory: Path, names: Sequence[str]) -> None:
+    """Raises InputError, which lists all, when files of a model are missing."""
+    remedy = "name the folder that 'speechnlp-tl train' or 'adapt' wrote"
+    missing = [name for name in names if not (directory / name).is_file()]
+    if missing:
+        raise InputError([Problem(f"has no {name}, so it is no model", directory, remedy=remedy) for name in missing])
+
+
+def read_words(directory: Path, config: RecogniserConfig) -> tuple[Lexicon, NgramModel]:
+    """Read what `Recogniser.write_words` wrote.
+
+    Raises:
+        InputError: files are missing or damaged, or do not belong to the config.
+    """
+    lexicon, ngram = Lexicon.read(directory / "lexicon.txt"), read_arpa(directory / "lm.arpa")
+    problems = []
+    if (directory / "tokens.txt").read_bytes() != _token_table(topology_of(config)).encode():
+        problems.append(Problem("does not match config.yaml", directory / "tokens.txt", remedy=COPY_AGAIN))
+    if foreign := sorted(set(lexicon.phones) - set(config.phones)):
+        what = f"has phones that config.yaml has not: {' '.join(foreign)}"
+        problems.append(Problem(what, directory / "lexicon.txt", remedy=COPY_AGAIN))
+    if problems:
+        raise InputError(problems)
+    return lexicon, ngram
+
+
+def write_weights(model: torch.nn.Module, path: Path) -> None:
+    """Write a model's parameters and buffers as safetensors."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    try:
+        save_file(weights, path)
+    except SafetensorError as error:
+        # safetensors hides the operating system's error, which is what names a full disk
+        raise OSError(str(error)) from error
+
+
+def read_weights(path: Path, model: AcousticModel) -> None:
+    """Read what `write_weights` wrote into a model of the same shape, which is in eval mode then.
+
+    Raises:
+        InputError: the file is damaged, or its tensors are others.
+    """
+    model.load_state_dict(_checked_weights(path, model))
+    model.eval()
 
 
 def topology_of(config: RecogniserConfig) -> Topology:

@@ -6,7 +6,7 @@ Each class is a `Term` that is added to the task's loss. The Fisher information 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +36,8 @@ class KLD(Term):
     Args:
         rho: 0 is plain fine-tuning, 1 ignores the task.
         temperature: above 1, the source's small probabilities count for more.
+        outputs: features of the step to compare in place of its logits, such as the outputs of old tasks that the
+            rows do not belong to (learning without forgetting, Li & Hoiem 2016); the value is their mean.
 
     Raises:
         InputError: rho or temperature out of range; in `forward`, when the two models have different outputs.
@@ -44,23 +46,36 @@ class KLD(Term):
     name = "kld"
     needs_source = True
 
-    def __init__(self, rho: float, temperature: float = 1.0, schedule: Callable[[float], float] | None = None) -> None:
+    def __init__(
+        self,
+        rho: float,
+        temperature: float = 1.0,
+        schedule: Callable[[float], float] | None = None,
+        outputs: Sequence[str] = (),
+    ) -> None:
         if not 0 <= rho <= 1 or temperature <= 0:
             raise InputError(f"kld needs 0 <= rho <= 1 and temperature > 0, not rho={rho}, temperature={temperature}")
         super().__init__(weight=rho, task_weight=1 - rho, schedule=schedule)
         self.temperature = temperature
+        self.outputs = list(outputs)
 
     def forward(self, step: Step, source: Step | None) -> Tensor:
         if source is None:
             raise ValueError("KLD needs the source model's Step")
-        if source.logits.shape != step.logits.shape:
-            theirs, ours = tuple(source.logits.shape), tuple(step.logits.shape)
+        if self.outputs:
+            pairs = [(step.features[name], source.features[name]) for name in self.outputs]
+            return torch.stack([self._divergence(ours, theirs, step.mask) for ours, theirs in pairs]).mean()
+        return self._divergence(step.logits, source.logits, step.mask)
+
+    def _divergence(self, logits: Tensor, of_source: Tensor, mask: Tensor) -> Tensor:
+        if of_source.shape != logits.shape:
+            theirs, ours = tuple(of_source.shape), tuple(logits.shape)
             raise InputError(
                 Problem(f"kld compares outputs of the same shape, but the source's are {theirs}, the model's {ours}",
                         remedy="use l2sp or ewc when the output layer is new")
             )  # fmt: skip
-        log_p = self._log_posteriors(step.logits, step.mask)
-        log_q = self._log_posteriors(source.logits.detach(), step.mask)
+        log_p = self._log_posteriors(logits, mask)
+        log_q = self._log_posteriors(of_source.detach(), mask)
         return self.temperature**2 * F.kl_div(log_p, log_q, reduction="sum", log_target=True)
 
     def _log_posteriors(self, logits: Tensor, mask: Tensor) -> Tensor:

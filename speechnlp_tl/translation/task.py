@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 
-from speechnlp_tl.core.batching import batches_by_cost
+from speechnlp_tl.core.batching import batches_by_cost, drawn_rows, sampled_counts
 from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.core.task import Step, Task
 from speechnlp_tl.errors import InputError
@@ -117,15 +117,6 @@ def add_noise(
     return [piece for word in kept for piece in word]
 
 
-def sampled_counts(sizes: Sequence[int], temperature: float, total: int) -> list[int]:
-    """Rows of each direction in an epoch of about `total`: p ~ size ** (1 / temperature) (Arivazhagan et al. 2019).
-
-    Temperature 1 takes directions as they are, a large one all alike. None is left out.
-    """
-    shares = np.asarray(sizes, dtype=np.float64) ** (1 / temperature)
-    return [max(1, round(total * share)) for share in shares / shares.sum()]
-
-
 class TranslationTask(Task):
     """Train one model on many directions.
 
@@ -199,8 +190,7 @@ class TranslationTask(Task):
             for number, size, wanted in zip(
                 members, sizes, sampled_counts(sizes, self.temperature, total), strict=True
             ):
-                rounds = [random.permutation(size) for _ in range(-(-wanted // size))]
-                drawn += (self._offsets[number] + np.concatenate(rounds)[:wanted]).tolist()
+                drawn += (self._offsets[number] + drawn_rows(size, wanted, random)).tolist()
         steps = batches_by_cost(self._costs[drawn].tolist(), self.batch_tokens, self.seed, epoch)
         return [[drawn[place] for place in step] for step in steps]
 

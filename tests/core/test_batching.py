@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechnlp_tl.core.batching import batches_by_cost, split_rows
+from speechnlp_tl.core.batching import batches_by_cost, drawn_rows, sampled_counts, split_rows
 
 costs_and_budget = st.tuples(
     st.lists(st.floats(0, 50), max_size=60), st.floats(0.5, 200), st.integers(0, 5), st.integers(0, 3)
@@ -62,3 +62,16 @@ def test_parts_hold_every_row_once_and_differ_by_one_row_at_most(rows, parts):
     assert max(map(len, split)) - min(map(len, split)) <= 1
     # an empty part is always behind the filled ones
     assert [bool(part) for part in split] == sorted((bool(part) for part in split), reverse=True)
+
+
+def test_temperature_evens_directions_out():
+    assert sampled_counts([900, 100], 1, 1000) == [900, 100]
+    assert sampled_counts([900, 100], 2, 1000) == [750, 250]
+    assert sampled_counts([900, 100], 1e9, 1000) == [500, 500]
+
+
+def test_no_row_is_drawn_a_second_time_before_all_others() -> None:
+    drawn = drawn_rows(5, 13, np.random.default_rng(0)).tolist()
+    assert len(drawn) == 13
+    assert all(sorted(drawn[start : start + 5]) == [0, 1, 2, 3, 4] for start in (0, 5))
+    assert len(set(drawn[10:])) == 3

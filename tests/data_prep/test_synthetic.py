@@ -51,6 +51,14 @@ def test_more_speakers_and_utterances_leave_the_first_as_they_are(made: Path, tm
     assert len(more) == 36
 
 
+def test_a_prefix_keeps_the_names_of_two_corpora_apart(tmp_path: Path) -> None:
+    plain = {speaker.id: speaker.voice for speaker in synthetic.make_speakers(3, 0)}
+    named = {speaker.id: speaker.voice for speaker in synthetic.make_speakers(3, 0, "de-")}
+    assert named == {f"de-{name}": voice for name, voice in plain.items()}
+    synthetic.prepare(tmp_path / "de", "de", 1, 4, prefix="de-")
+    assert {utterance.speaker for utterance in DataDir.read(tmp_path / "de" / "test")} == {"de-s01"}
+
+
 def test_another_seed_gives_other_voices_and_sentences(made: Path, tmp_path: Path) -> None:
     synthetic.prepare(tmp_path / "other", speakers=3, utterances=8, seed=5, rate=8000)
     assert not set(audio_of(tmp_path / "other").values()) & set(audio_of(made).values())

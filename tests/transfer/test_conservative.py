@@ -72,6 +72,20 @@ def test_kld_is_zero_where_the_models_agree_and_positive_elsewhere():
     assert term(as_step(logits, mask), as_step(source, mask)).item() > 0.1
 
 
+def test_kld_of_named_outputs_is_the_mean_over_them_and_leaves_the_logits_alone():
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    ours = {name: torch.randn(2, 3, size, generator=generator) for name, size in (("a", 4), ("b", 7))}
+    theirs = {name: torch.randn(2, 3, size, generator=generator) for name, size in (("a", 4), ("b", 7))}
+    zero = torch.zeros(())
+    step, source = (
+        Step(zero, torch.randn(2, 3, size, generator=generator), mask, features)
+        for size, features in ((5, ours), (6, theirs))
+    )
+    apart = [KLD(0.5)(Step(zero, ours[name], mask), Step(zero, theirs[name], mask)).item() for name in ("a", "b")]
+    assert KLD(0.5, outputs=["a", "b"])(step, source).item() == pytest.approx(sum(apart) / 2)
+
+
 def test_kld_ignores_padding_even_when_it_is_not_a_number():
     logits, source, mask, _ = random_steps((3, 5, 4))
     term = KLD(0.5)

@@ -20,7 +20,6 @@ from speechnlp_tl.translation.task import (
     add_noise,
     denoising_directions,
     directions_of,
-    sampled_counts,
 )
 from tests.translation.conftest import say, sentences
 
@@ -62,12 +61,6 @@ def test_an_epoch_without_temperature_shows_each_row_once(task):
 
 def test_denoising_adds_its_share(task):
     assert sum(drawn(task(denoising=0.5), 0).values()) == pytest.approx(240, abs=2)
-
-
-def test_temperature_evens_directions_out():
-    assert sampled_counts([900, 100], 1, 1000) == [900, 100]
-    assert sampled_counts([900, 100], 2, 1000) == [750, 250]
-    assert sampled_counts([900, 100], 1e9, 1000) == [500, 500]
 
 
 def test_steps_keep_to_their_tokens(task):

@@ -1,0 +1,246 @@
+"""One run of `speechnlp-tl adapt --method new-language`: read, learn, save, and say what was gained and forgotten."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from speechnlp_tl.atomic import atomic_directory, write_text
+from speechnlp_tl.core.checkpoint import MANIFEST
+from speechnlp_tl.core.config import dump_config
+from speechnlp_tl.core.tracking import METRICS
+from speechnlp_tl.errors import InputError, Problem
+from speechnlp_tl.evaluation.summary import summarise
+from speechnlp_tl.speech.adaptation_run import DIGEST, DIGITS
+from speechnlp_tl.speech.audio_check import check_audio
+from speechnlp_tl.speech.data_dir import DataDir, Utterance
+from speechnlp_tl.speech.experiment import known_words
+from speechnlp_tl.speech.models import load_multilingual
+from speechnlp_tl.speech.multilingual import MultilingualRecogniser, Words
+from speechnlp_tl.speech.multilingual_task import language_problems
+from speechnlp_tl.speech.new_language import (
+    Learned,
+    NewLanguageConfig,
+    learn_language,
+    old_fisher,
+    parse_new_language,
+    usual_search,
+)
+
+
+@dataclass
+class NewLanguageRun:
+    """Source model, speech of the new language, settings and place of the result."""
+
+    model: Path
+    out: Path
+    source: MultilingualRecogniser
+    language: str
+    utterances: list[Utterance]
+    words: Words
+    config: NewLanguageConfig
+    allow_pipes: bool = False
+    test: tuple[Path, list[Utterance]] | None = None
+    """Speech of the new language that measures the gain."""
+    old: tuple[Path, list[Utterance]] | None = None
+    """Speech of the model's languages that measures forgetting, and what matters to them."""
+    learned: Learned | None = None
+
+    @classmethod
+    def prepare(
+        cls,
+        model: Path,
+        data: Path,
+        out: Path,
+        language: str,
+        config: NewLanguageConfig,
+        test_data: Path | None = None,
+        source_data: Path | None = None,
+        resample: bool = False,
+        allow_pipes: bool = False,
+    ) -> NewLanguageRun:
+        """Read everything before anything is computed.
+
+        Raises:
+            InputError: no multilingual model, unusable data or settings, or something else in the place of the result.
+        """
+        occupied = out.exists() and (not out.is_dir() or any(out.iterdir()))
+        taken = InputError(Problem("holds something already", out, remedy="choose another --out"))
+        if occupied and not (out / DIGEST).is_file():
+            raise taken
+        method = parse_new_language(config.method)
+        if method.needs_old_speech and source_data is None:
+            what = "ewc weighs parameters by speech of the old languages"
+            raise InputError(Problem(what, remedy="name some with --source-data"))
+        source = load_multilingual(model)
+        source = source.resampling() if resample else source
+        if language in source.languages:
+            remedy = "choose another --lang, or remove or rename that language first"
+            raise InputError(Problem(f"the model has a language {language} already", model, remedy=remedy))
+        utterances = read_language(data, language, allow_pipes)
+        test = (test_data, read_language(test_data, language, allow_pipes)) if test_data else None
+        old = (source_data, _read_old(source_data, source, allow_pipes)) if source_data else None
+        measured = [utterance for _, some in filter(None, (test, old)) for utterance in some]
+        check_audio([*utterances, *measured], source.config.features)
+        lexicon, ngram = known_words(config.words, utterances, test[1] if test else (), "words")
+        words = Words(lexicon, ngram, config.words.language, usual_search(source))
+        run = cls(model, out, source, language, utterances, words, config, allow_pipes, test, old)
+        if occupied and not run.finished:
+            raise taken
+        return run
+
+    @property
+    def finished(self) -> bool:
+        """Whether `out` holds the result of this very run already, which may not have been measured yet."""
+        mark = self.out / DIGEST
+        return mark.is_file() and mark.read_text(encoding="utf-8") == self._digest
+
+    def learn(self) -> Iterator[str]:
+        """Learn and save; yields what to tell the user."""
+        if self.finished:
+            yield f"learned already: {self.out}"
+            return
+        fisher = None
+        if parse_new_language(self.config.method).needs_old_speech and self.old is not None:
+            fisher = old_fisher(self.source, self.old[1], self.config.seed, self.allow_pipes)
+        unfinished = self.out.with_name(f".{self.out.name}.adapting-{self._digest[:DIGITS]}")
+        try:
+            self.learned = learn_language(
+                self.source,
+                self.language,
+                self.utterances,
+                self.words,
+                self.config,
+                fisher,
+                self.allow_pipes,
+                unfinished,
+            )
+            yield from _describe(self.learned)
+            self._save(self.learned, unfinished)
+        except InputError:
+            if not any(unfinished.rglob(MANIFEST)):  # no checkpoint to go on from
+                shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        for left in unfinished.parent.glob(f"{unfinished.name[:-DIGITS]}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield f"saved in {self.out}"
+
+    def measure(self) -> Iterator[str]:
+        """Error rates with intervals: of the new language, and of each old one before and after; also in
+        OUT/scores.json."""
+        after = self.learned.recognisers if self.learned else MultilingualRecogniser.load(self.out)
+        scores = {}
+        if self.test is not None:
+            path, utterances = self.test
+            summary = summarise(*_scored(after, self.language, utterances, self.allow_pipes))
+            yield f"{self.language} ({path}):"
+            yield f"  {summary.headline('word')}"
+            scores[self.language] = summary.to_json()
+        if self.old is not None:
+            path, everybody = self.old
+            for name in self.source.languages:
+                own = [utterance for utterance in everybody if utterance.language == name]
+                if not own:
+                    continue
+                _, before, _ = _scored(self.source, name, own, self.allow_pipes)
+                summary = summarise(*_scored(after, name, own, self.allow_pipes), before)
+                yield f"{name} ({path}), before and after:"
+                yield f"  {summary.headline('word')}"
+                yield f"  {summary.baseline_line('word')}"
+                scores[name] = summary.to_json()
+        if scores:
+            write_text(self.out / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
+
+    @cached_property
+    def _digest(self) -> str:
+        """SHA-256 of all that decides the result."""
+        digest = hashlib.sha256(f"{dump_config(self.config)}{self.language}".encode())
+        digest.update(f"{self.words.lexicon!r}{dump_config(self.words.decode)}".encode())
+        digest.update(repr([(word, self.words.lexicon.pronunciations(word)) for word in self.words.lexicon]).encode())
+        for name, value in self.source.model.state_dict().items():
+            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        learned = self.old[1] if self.old and parse_new_language(self.config.method).needs_old_speech else []
+        for utterance in [*self.utterances, *learned]:
+            digest.update(repr(utterance).encode())
+        return digest.hexdigest()
+
+    def _save(self, learned: Learned, unfinished: Path) -> None:
+        with atomic_directory(self.out) as folder:
+            learned.recognisers.write_files(folder)
+            (folder / "adaptation.yaml").write_text(dump_config(learned.settings), encoding="utf-8")
+            (folder / DIGEST).write_text(self._digest, encoding="utf-8")
+            (folder / "transfer.txt").write_text(learned.report.table() + "\n", encoding="utf-8")
+            for record in sorted(unfinished.rglob(METRICS)):
+                place = folder / record.relative_to(unfinished)
+                place.parent.mkdir(exist_ok=True)
+                shutil.copyfile(record, place)
+
+
+def read_language(directory: Path, language: str, allow_pipes: bool = False) -> list[Utterance]:
+    """The transcribed utterances of a data directory of one language; `utt2lang` need not be there.
+
+    Raises:
+        InputError: utterances without transcript, or of another language; lists all.
+    """
+    read = list(DataDir.read(directory, allow_pipes))
+    problems = [
+        Problem(f"utterance {utterance.id} has no transcript", directory, remedy="add it to text")
+        for utterance in read
+        if utterance.text is None
+    ]
+    problems += [
+        Problem(
+            f"utterance {utterance.id} is of language {utterance.language}, not {language}",
+            directory / "utt2lang",
+            remedy="correct utt2lang or --lang, or take a directory of one language",
+        )
+        for utterance in read
+        if utterance.language not in (None, language)
+    ]
+    if problems:
+        raise InputError(problems)
+    return [replace(utterance, language=language) for utterance in read]
+
+
+def _read_old(directory: Path, source: MultilingualRecogniser, allow_pipes: bool) -> list[Utterance]:
+    read = list(DataDir.read(directory, allow_pipes))
+    problems = [
+        Problem(f"utterance {utterance.id} has no transcript", directory, remedy="add it to text")
+        for utterance in read
+        if utterance.text is None
+    ]
+    problems += [
+        Problem(problem.what, directory / "utt2lang", remedy=problem.remedy)
+        for problem in language_problems(read, source.languages)
+    ]
+    if problems:
+        raise InputError(problems)
+    return read
+
+
+def _scored(
+    recognisers: MultilingualRecogniser, language: str, utterances: Sequence[Utterance], allow_pipes: bool
+) -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, str]]:
+    """References, hypotheses and speakers by utterance."""
+    found = recognisers.language(language).transcribe(utterances, allow_pipes)
+    return (
+        {utterance.id: utterance.words for utterance in utterances},
+        {name: hypothesis.words for name, hypothesis in found.items()},
+        {utterance.id: utterance.speaker for utterance in utterances},
+    )
+
+
+def _describe(learned: Learned) -> Iterator[str]:
+    settings = learned.settings
+    own = learned.recognisers.language(learned.language)
+    yield (
+        f"learned {learned.language} with {learned.method.name} from {learned.utterances} utterances, "
+        f"{learned.seconds:.1f} s of speech: {len(own.lexicon)} words, {len(own.config.phones)} phones, "
+        f"{learned.steps} steps, learning rate {settings.learning_rate:g}, {learned.trained} parameters trained"
+    )
+    yield f"tensors: {learned.report.table().splitlines()[-1]}"

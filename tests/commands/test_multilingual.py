@@ -1,0 +1,207 @@
+"""A recogniser of several languages from the command line: train, transcribe, add, list, rename, remove, extract."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from speechnlp_tl.speech.data_dir import DataDir, Utterance
+from speechnlp_tl.speech.multilingual import MultilingualRecogniser
+from tests.refusal import refused
+from tests.speech.two_languages import spoken
+from tests.tiny import WORDS, TinyCorpus
+
+# xa and xb say other words for the same sounds and swap two of their phones' names
+PHONES = {"xa": str.lower, "xb": lambda phones: phones.lower().replace("a", "e")}
+
+CONFIG = """
+task: multilingual-asr
+data: {{train: [{root}/xa, {root}/xb], dev: [{root}/dev]}}
+languages:
+  xa: {{lexicon: {root}/xa.txt, ngram_order: 1}}
+  xb: {{lexicon: {root}/xb.txt, ngram_order: 1}}
+temperature: 2
+features: {{rate: 8000, bins: 16}}
+encoder: {{width: 32, layers: 4, kernel: 3, subsampling: 3, input_kernel: 5, dropout: 0.0}}
+tune: {{lm_scales: [0.5, 1.0], insertion_penalties: [0.0, 1.0]}}
+batch_seconds: 24
+train: {{epochs: 10, learning_rate: 0.006, schedule: onecycle, warmup: 0.2, clip_norm: 5.0, metric: wer,
+         evaluate_every: 10, tensorboard: false}}
+"""
+
+
+def write_lexicon(path: Path, language: str) -> None:
+    lines = [f"{language}_{word} {PHONES.get(language, str.lower)(phones)}\n" for word, phones in WORDS.items()]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def part(data: Path, language: str, keep: slice = slice(None)) -> list[Utterance]:
+    return spoken(list(DataDir.read(data))[keep], language)
+
+
+@pytest.fixture(scope="session")
+def two_languages(tiny_corpus: TinyCorpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data directories of two languages, three speakers each, and of a third that no model knows."""
+    root = tmp_path_factory.mktemp("languages")
+    for number, language in enumerate(("xa", "xb")):
+        DataDir(part(tiny_corpus.train, language, slice(30 * number, 30 * number + 30))).write(root / language)
+        write_lexicon(root / f"{language}.txt", language)
+    dev = [*part(tiny_corpus.dev, "xa", slice(0, 6)), *part(tiny_corpus.dev, "xb", slice(6, 12))]
+    DataDir(dev).write(root / "dev")
+    DataDir(part(tiny_corpus.train, "xc", slice(0, 20))).write(root / "xc")
+    DataDir(part(tiny_corpus.dev, "xc")).write(root / "xc_test")
+    write_lexicon(root / "xc.txt", "xc")
+    (root / "config.yaml").write_text(CONFIG.format(root=root), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="session")
+def model(two_languages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from speechnlp_tl.speech.multilingual_experiment import load_experiment, train
+
+    out = tmp_path_factory.mktemp("multilingual") / "exp"
+    trained = train(load_experiment(two_languages / "config.yaml"), out, quiet=True)
+    assert set(trained.dev_wer) == {"xa", "xb"}
+    assert max(trained.dev_wer.values()) < 30, trained.dev_wer
+    return out
+
+
+def test_a_finished_experiment_is_told_and_left(run, model: Path, two_languages: Path):
+    outcome = run("train", two_languages / "config.yaml", "--out", model)
+    assert outcome.code == 0, outcome.err
+    assert "finished already" in outcome.out
+    assert "xa: WER" in outcome.out
+    assert json.loads((model / "dev.json").read_text())["wer"].keys() == {"xa", "xb"}
+
+
+def test_speech_is_transcribed_in_the_language_of_utt2lang(run, model: Path, two_languages: Path, tmp_path: Path):
+    outcome = run("transcribe", "--model", model, "--data", two_languages / "dev", "--out", tmp_path / "hyp")
+    assert outcome.code == 0, outcome.err
+    json_file = tmp_path / "score.json"
+    run("score", "--ref", two_languages / "dev" / "text", "--hyp", tmp_path / "hyp", "--json", json_file)
+    assert json.loads(json_file.read_text())["wer"] < 30
+
+
+def test_a_language_is_said_or_chosen(run, model: Path, two_languages: Path):
+    data = two_languages / "dev"
+    outcome = run("transcribe", "--model", model, "--data", data, "--lang", "xb")
+    assert outcome.code == 0, outcome.err
+    assert all(word.startswith("xb_") for line in outcome.out.splitlines() for word in line.split()[1:])
+    # the two languages are the same sounds, so which one is chosen is a matter of chance; that one is chosen is not
+    outcome = run("transcribe", "--model", model, "--data", data, "--lang", "auto")
+    assert outcome.code == 0, outcome.err
+    assert "languages chosen: " in outcome.err
+    assert len(outcome.out.splitlines()) == 12
+    refused(run("transcribe", "--model", model, "--data", data, "--lang", "zz"), "language zz", "xa, xb")
+
+
+def test_speech_without_a_language_is_listed(run, model: Path, two_languages: Path, tmp_path: Path):
+    untold = [replace(each, language=None) for each in DataDir.read(two_languages / "dev")][:2]
+    DataDir(untold).write(tmp_path / "untold")
+    outcome = run("transcribe", "--model", model, "--data", tmp_path / "untold")
+    refused(outcome, untold[0].id, untold[1].id, "--lang")
+
+
+def test_training_speech_without_or_of_another_language_is_listed(run, two_languages: Path, tmp_path: Path):
+    read = list(DataDir.read(two_languages / "xa"))
+    bad = [replace(read[0], language=None), replace(read[1], language="zz"), *read[2:]]
+    DataDir(bad).write(tmp_path / "bad")
+    settings = ["--set", f"data.train=[{tmp_path / 'bad'}, {two_languages / 'xb'}]", "--out", tmp_path / "exp"]
+    outcome = run("train", two_languages / "config.yaml", *settings)
+    refused(outcome, f"utterance {read[0].id} has no language", f"utterance {read[1].id} is of language zz", "utt2lang")
+    assert not (tmp_path / "exp").exists()
+
+
+def test_an_utterance_in_two_directories_and_a_language_without_speech_are_told(
+    run, two_languages: Path, tmp_path: Path
+):
+    twice = f"data.train=[{two_languages / 'xa'}, {two_languages / 'xb'}, {two_languages / 'xa'}]"
+    outcome = run("train", two_languages / "config.yaml", "--out", tmp_path / "exp", "--set", twice)
+    refused(outcome, "stands in another directory too")
+    alone = f"data.train=[{two_languages / 'xa'}]"
+    outcome = run("train", two_languages / "config.yaml", "--out", tmp_path / "exp", "--set", alone)
+    refused(outcome, "language xb has no training speech")
+
+
+@pytest.fixture(scope="session")
+def grown(model: Path, two_languages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from speechnlp_tl.speech.new_language import NewLanguageConfig
+    from speechnlp_tl.speech.new_language_run import NewLanguageRun
+
+    out = tmp_path_factory.mktemp("grown") / "exp"
+    config = NewLanguageConfig.model_validate(
+        {
+            "method": "new-language+frozen",
+            "words": {"lexicon": two_languages / "xc.txt", "ngram_order": 1},
+            "steps": 120,
+            "learning_rate": 1e-2,
+        }
+    )
+    run = NewLanguageRun.prepare(
+        model, two_languages / "xc", out, "xc", config, two_languages / "xc_test", two_languages / "dev"
+    )
+    assert "learned xc with new-language+frozen" in "\n".join(run.learn())
+    lines = list(run.measure())
+    scores = json.loads((out / "scores.json").read_text())
+    assert scores["xc"]["wer"] < 30, lines
+    assert scores["xa"]["wer"] == scores["xa"]["baseline"]["wer"]
+    assert scores["xa"]["baseline"]["difference"] == 0
+    return out
+
+
+def test_a_new_language_is_transcribed(run, grown: Path, two_languages: Path):
+    outcome = run("transcribe", "--model", grown, "--data", two_languages / "xc_test")
+    assert outcome.code == 0, outcome.err
+    assert "xc_" in outcome.out
+
+
+def test_adapt_learns_a_language_and_says_what_is_wrong(run, model: Path, two_languages: Path, tmp_path: Path):
+    given = ["adapt", "--model", model, "--data", two_languages / "xc", "--out", tmp_path / "new"]
+    refused(run(*given, "--method", "new-language"), "--lang")
+    refused(run(*given, "--method", "new-language", "--lang", "xa"), "has a language xa already")
+    refused(run(*given, "--method", "new-language+frozn", "--lang", "xc"), "did you mean 'frozen'")
+    refused(run(*given, "--method", "new-language", "--lang", "xd"), "is of language xc, not xd")
+    refused(run(*given, "--method", "new-language", "--lang", "xc"), "words.lexicon", "xc_asi")
+    refused(run(*given, "--method", "new-language+ewc", "--lang", "xc"), "--source-data")
+    refused(run(*given, "--method", "new-language", "--lang", "xc", "--select"), "--select")
+    assert not (tmp_path / "new").exists()
+    words = ["--set", f"words.lexicon={two_languages / 'xc.txt'}", "--set", "words.ngram_order=1", "--set", "steps=3"]
+    outcome = run(*given, "--method", "new-language+kld", "--lang", "xc", *words)
+    assert outcome.code == 0, outcome.err
+    assert "learned xc with new-language+kld from 20 utterances" in outcome.out
+    outcome = run(*given, "--method", "new-language+kld", "--lang", "xc", *words)
+    assert outcome.code == 0, outcome.err
+    assert "learned already" in outcome.out
+
+
+def test_languages_are_listed_renamed_removed_and_extracted(run, grown: Path, two_languages: Path, tmp_path: Path):
+    outcome = run("language", "list", "--model", grown)
+    assert outcome.code == 0, outcome.err
+    assert [line.split("\t")[0] for line in outcome.out.splitlines()[1:]] == ["xa", "xb", "xc"]
+    before = run("transcribe", "--model", grown, "--data", two_languages / "xa").out
+    assert run("language", "remove", "--model", grown, "xb", "--out", tmp_path / "less").code == 0
+    assert run("transcribe", "--model", tmp_path / "less", "--data", two_languages / "xa").out == before
+    assert run("language", "rename", "--model", tmp_path / "less", "xa", "yy", "--out", tmp_path / "renamed").code == 0
+    renamed = run("transcribe", "--model", tmp_path / "renamed", "--data", two_languages / "xa", "--lang", "yy")
+    assert renamed.out == before
+    assert run("language", "extract", "--model", grown, "xa", "--out", tmp_path / "alone").code == 0
+    assert run("transcribe", "--model", tmp_path / "alone", "--data", two_languages / "xa").out == before
+    refused(run("language", "remove", "--model", grown, "zz", "--out", tmp_path / "no"), "no language zz")
+    assert list(MultilingualRecogniser.load(tmp_path / "renamed").languages) == ["yy", "xc"]
+
+
+def test_one_language_of_several_is_adapted_to_a_speaker(run, model: Path, two_languages: Path, tmp_path: Path):
+    arguments = ["--data", two_languages / "xa", "--out", tmp_path / "new", "--set", "steps=2"]
+    refused(run("adapt", "--model", model, *arguments), "several languages", "--lang", "xa, xb")
+    outcome = run("adapt", "--model", model, *arguments, "--lang", "xa")
+    assert outcome.code == 0, outcome.err
+    outcome = run("transcribe", "--model", tmp_path / "new", "--data", two_languages / "xa")
+    assert outcome.code == 0, outcome.err
+    assert "xa_" in outcome.out
+
+
+def test_a_model_of_one_language_has_none_to_list(run, tiny_experiment: Path):
+    refused(run("language", "list", "--model", tiny_experiment), "no model of several languages", "multilingual-asr")

@@ -1,0 +1,127 @@
+"""A language added to a model: what each method trains, what it leaves, and what the old languages keep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from speechnlp_tl.errors import InputError
+from speechnlp_tl.speech.data_dir import Utterance
+from speechnlp_tl.speech.lexicon import Lexicon
+from speechnlp_tl.speech.multilingual import MultilingualRecogniser
+from speechnlp_tl.speech.new_language import (
+    Learned,
+    NewLanguageConfig,
+    learn_language,
+    old_fisher,
+    parse_new_language,
+    usual_search,
+)
+from speechnlp_tl.speech.recogniser import DecodeConfig
+from tests.speech.two_languages import recognisers, spoken, words
+
+
+def learn(
+    lexicon: Lexicon, utterances: list[Utterance], method: str, norm: str = "layer", **settings: Any
+) -> tuple[MultilingualRecogniser, Learned]:
+    source = recognisers(lexicon, ("xa", "xb"), norm=norm)
+    source.model.eval()
+    config = NewLanguageConfig.model_validate({"method": method, "steps": 4, "batch_seconds": 5} | settings)
+    speech = spoken(utterances[:6], "xc")
+    fisher = old_fisher(source, spoken(utterances[:3], "xa")) if "ewc" in method else None
+    return source, learn_language(source, "xc", speech, words(lexicon, "xc"), config, fisher)
+
+
+def changed(before: MultilingualRecogniser, after: MultilingualRecogniser) -> set[str]:
+    """Tensors of the source that are different afterwards."""
+    new = after.model.state_dict()
+    return {name for name, tensor in before.model.state_dict().items() if not torch.equal(tensor, new[name])}
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+@pytest.mark.parametrize("method", ["new-language+frozen", "new-language+progressive"])
+def test_old_languages_are_the_same_bit_by_bit(
+    lexicon: Lexicon, utterances: list[Utterance], method: str, norm: str
+) -> None:
+    source, learned = learn(lexicon, utterances, method, norm)
+    assert changed(source, learned.recognisers) == set()
+    features, lengths = torch.randn(2, 30, 16, generator=torch.Generator().manual_seed(3)), torch.tensor([30, 20])
+    with torch.no_grad():
+        for head in ("xa", "xb"):
+            before, after = (each.model(features, lengths, head).logits for each in (source, learned.recognisers))
+            assert torch.equal(before, after)
+
+
+def test_what_is_new_has_learned(lexicon: Lexicon, utterances: list[Utterance]) -> None:
+    for method in ("new-language+frozen", "new-language+progressive"):
+        source, learned = learn(lexicon, utterances, method)
+        column = 32 if method.endswith("progressive") else None
+        fresh = source.with_language("xc", words(lexicon, "xc"), 0, column).model.state_dict()
+        own = {name: tensor for name, tensor in learned.recognisers.model.state_dict().items() if ".xc." in name}
+        moved = [name for name, tensor in own.items() if not torch.equal(tensor, fresh[name])]
+        assert {name.split(".")[0] for name in moved} == ({"heads", "columns"} if column else {"heads"})
+        if column:
+            assert any("laterals" in name for name in moved)
+            assert any("encoder" in name for name in moved)
+
+
+def test_finetuning_moves_shared_layers_and_no_old_head(lexicon: Lexicon, utterances: list[Utterance]) -> None:
+    source, learned = learn(lexicon, utterances, "new-language", "batch")
+    moved = changed(source, learned.recognisers)
+    assert any(name.startswith("encoder.subsampling") for name in moved)
+    assert not any(name.startswith("heads.") for name in moved)
+    assert not any("running_" in name for name in moved), "minutes say little about statistics"
+
+
+def test_layers_are_copied_frozen_or_fresh(lexicon: Lexicon, utterances: list[Utterance]) -> None:
+    layers = {"copy": "first:2", "rest": "fresh"}
+    source, learned = learn(lexicon, utterances, "new-language+layers", layers=layers)
+    moved = changed(source, learned.recognisers)
+    assert {name.split(".")[1] + name.split(".")[2] for name in moved} == {"layers1"}
+    assert learned.report.counts()["fresh"] >= len(moved)
+
+
+@pytest.mark.parametrize("held", ["kld", "l2sp", "ewc"])
+def test_what_holds_back_holds_back(lexicon: Lexicon, utterances: list[Utterance], held: str) -> None:
+    strength = {"kld": 0.99, "l2sp": 1e3, "ewc": 1e8}[held]
+    settings: dict[str, Any] = {"steps": 20, "learning_rate": 3e-3}
+    source, free = learn(lexicon, utterances, "new-language", **settings)
+    _, kept = learn(lexicon, utterances, f"new-language+{held}", **settings, **{held: strength})
+    features, lengths = torch.randn(2, 30, 16, generator=torch.Generator().manual_seed(3)), torch.tensor([30, 20])
+
+    def distance(learned: Learned) -> float:
+        with torch.no_grad():
+            old, new = (each.model(features, lengths, "xa").logits for each in (source, learned.recognisers))
+        return float((old - new).abs().mean())
+
+    assert distance(kept) < 0.7 * distance(free), (distance(kept), distance(free))
+
+
+def test_methods_are_parsed_or_refused() -> None:
+    assert parse_new_language("new-language").name == "new-language"
+    assert parse_new_language("new-language+layers+kld").held_back == ("kld",)
+    for name, message in (
+        ("new-language+frozn", "did you mean 'frozen'"),
+        ("new-language+frozen+layers", "cannot be combined"),
+        ("new-language+frozen+kld", "never changes"),
+        ("new-language+kld+kld", "named twice"),
+    ):
+        with pytest.raises(InputError) as told:
+            parse_new_language(name)
+        assert message in str(told.value.problems[0])
+
+
+def test_ewc_needs_old_speech(lexicon: Lexicon, utterances: list[Utterance]) -> None:
+    source = recognisers(lexicon)
+    config = NewLanguageConfig(method="new-language+ewc", steps=1)
+    with pytest.raises(InputError, match="Fisher"):
+        learn_language(source, "xc", spoken(utterances[:2], "xc"), words(lexicon, "xc"), config)
+
+
+def test_search_weights_are_the_mean_of_the_others(lexicon: Lexicon) -> None:
+    source = recognisers(lexicon)
+    source = source.with_settings("xa", DecodeConfig(lm_scale=2.0, insertion_penalty=-1.0), None)
+    found = usual_search(source)
+    assert (found.lm_scale, found.insertion_penalty) == (1.5, -0.5)
