@@ -24,6 +24,7 @@ from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.lexicon import Lexicon
 
 RATE = 16000
+LANGUAGE = "en"
 _AUDIO = (".sph", ".wav", ".flac")
 _TRANSCRIPT = re.compile(r"(?:<s>\s+)?(\S.*?)(?:\s+</s>)?\s+\((\S+)\)")
 
@@ -138,6 +139,7 @@ def _utterance(stem: str, audio: Path, words: list[str], problems: list[Problem]
             speaker=speaker,
             audio=str(audio.resolve()),
             text=" ".join(words),
+            language=LANGUAGE,
             gender=speaker[0],
             duration=frames / rate,
         )

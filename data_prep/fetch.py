@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -56,6 +56,8 @@ class Corpus:
     shelf: str | None = None
     hidden: tuple[str, ...] = ()
     convert: Callable[[Path, Path], None] | None = None
+    by_hand: bool = False
+    """Upstream has other files than the list: it is not downloaded, the user names a copy with --corpus-dir."""
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -101,6 +103,12 @@ def _sentence_pairs(language: str, repository: str, commit: str, path: str = "")
     return _corpus(f"tatoeba-{language}", url, archive, "CC BY 2.0 FR", "text/tatoeba_en_xx", convert=convert)
 
 
+def _spoken_words(name: str, repository: str, licence: str, folder: str) -> Corpus:
+    """A part of a repository, at 8 kHz, of which copies go around."""
+    corpus = _corpus(name, f"https://github.com/{repository}", f"{folder}.tar", licence, folder)
+    return replace(corpus, by_hand=True)
+
+
 CORPORA = {
     corpus.name: corpus
     for corpus in (
@@ -122,6 +130,8 @@ CORPORA = {
             "waves_yesno.tar.gz",
             "free for trying Kaldi",
         ),
+        _spoken_words("arabic", "abdulkaderghandoura/arabic-speech-commands-dataset", "CC BY 4.0", "arabic_commands"),
+        _spoken_words("mandarin", "zhongyuchen/DSPSpeech-20", "MIT", "mandarin_words"),
         _corpus(
             "amazon",
             f"https://github.com/GRAAL-Research/domain_adversarial_neural_network/archive/{DANN_COMMIT}.tar.gz",
@@ -195,6 +205,9 @@ def fetch(corpus: Corpus, corpus_dir: Path | None = None) -> Path:
             return _open_folder(corpus, unpacked, f"remove {unpacked}, then run the command again")
         if archive.is_file():  # put there by the user, who may want to keep it
             return _unpack(corpus, archive)
+        if corpus.by_hand:
+            remedy = f"get {corpus.url} and name its folder with --corpus-dir"
+            raise InputError(Problem(f"{corpus.name} is not on this machine", remedy=remedy))
         _download(corpus, archive)
         root = _unpack(corpus, archive)
         archive.unlink()

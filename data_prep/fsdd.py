@@ -19,26 +19,20 @@ and `lexicon.txt`, the made audio (8 kHz, 16 bits) in `audio`.
 from __future__ import annotations
 
 import ast
-import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from data_prep.command import corpus_parser, run
+from data_prep.connected_words import StringMaker, noise_level, read_takes
 from data_prep.fetch import CORPORA, fetch
-from data_prep.output import output_folder, write_splits, write_wav
+from data_prep.output import output_folder, write_splits
 from data_prep.splits import leave_one_out
 from speechnlp_tl.errors import InputError, Problem
-from speechnlp_tl.speech.audio import read_audio
 from speechnlp_tl.speech.data_dir import Utterance
 from speechnlp_tl.speech.lexicon import Lexicon
 
-RATE = 8000
-SHORTEST, LONGEST = 3, 7
+LANGUAGE = "en"
 PARTS = {"test": range(15), "train": range(15, 46), "dev": range(46, 50)}
 """Which takes of each digit belong to which part."""
 
@@ -56,11 +50,6 @@ DIGITS = {
     "NINE": (("N", "AY", "N"),),
 }
 _WORDS = tuple(DIGITS)
-_EDGE_SECONDS, _PAUSE_SECONDS = (0.08, 0.20), (0.03, 0.20)
-_FRAME = RATE // 100
-_QUIETEST, _LOUDEST = 1.0, 60.0
-
-Samples = npt.NDArray[np.int16]
 Takes = dict[tuple[int, int], Path]
 
 
@@ -88,36 +77,21 @@ def prepare(corpus: Path, out: Path, seed: int = 0, *, passes: int = 1) -> dict[
     with output_folder(out, "fsdd", {"seed": seed, "passes": passes}) as folder:
         parts: dict[str, dict[str, list[Utterance]]] = {}
         for speaker, takes in speakers.items():
-            audio = _read_takes(takes)
-            strings = _Strings(speaker, genders[speaker], audio, _noise_level(audio.values()), folder, out.resolve())
-            first = {part: strings.make(part, seed, 0) for part in PARTS}
-            more = [string for number in range(1, passes) for string in strings.make("train", seed, number)]
+            audio = read_takes(takes)
+            noise = noise_level(audio.values())
+            strings = StringMaker(speaker, audio, _WORDS, noise, folder, out.resolve(), genders[speaker], LANGUAGE)
+            of_part = {part: [take for take in takes if take[1] in numbers] for part, numbers in PARTS.items()}
+            first = {part: strings.make(own, part, seed, 0) for part, own in of_part.items()}
+            more = [
+                string
+                for number in range(1, passes)
+                for string in strings.make(of_part["train"], "train", seed, number)
+            ]
             # further passes would let a budget of utterances hold a take twice, so the pool has the first only
             pool = first["train"] + first["dev"]
             parts[speaker] = {**first, "train": first["train"] + more, "pool": pool}
         Lexicon(DIGITS).write(folder / "lexicon.txt")
         return write_splits(folder, out, leave_one_out(parts))
-
-
-def compose(takes: Sequence[tuple[int, int]], chance: random.Random) -> list[list[tuple[int, int]]]:
-    """Part `takes` into strings of 3 to 7, every take in exactly one, in random order.
-
-    Raises:
-        InputError: fewer than 3 takes.
-    """
-    if len(takes) < SHORTEST:
-        raise InputError(f"{len(takes)} takes do not make a string of {SHORTEST}")
-    takes = sorted(takes)
-    chance.shuffle(takes)
-    strings, position = [], 0
-    while position < len(takes):
-        left = len(takes) - position
-        # a length is allowed when what stays behind can be parted again
-        lengths = [n for n in range(SHORTEST, LONGEST + 1) if n == left or left - n >= SHORTEST]
-        length = chance.choice(lengths)
-        strings.append(takes[position : position + length])
-        position += length
-    return strings
 
 
 def _find_takes(recordings: Path) -> dict[str, Takes]:
@@ -151,76 +125,6 @@ def _read_genders(metadata: Path, speakers: Mapping[str, Takes]) -> dict[str, st
     except (OSError, ValueError, SyntaxError, LookupError, TypeError):
         return dict.fromkeys(speakers)
     return dict(genders)
-
-
-def _read_takes(takes: Takes) -> dict[tuple[int, int], Samples]:
-    audio, problems = {}, []
-    for take, path in takes.items():
-        try:
-            audio[take] = np.round(read_audio(path, RATE) * 32768).astype(np.int16)
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return audio
-
-
-def _noise_level(takes: Iterable[Samples]) -> float:
-    """Root mean square of a speaker's background, in 16-bit steps.
-
-    The quietest 10 ms of each take hold little speech; a tenth of the way up from the quietest take is robust to
-    digital silence and to takes cut too tightly. Bounded, because where takes are all speech it is no background.
-    """
-    quietest = []
-    for take in takes:
-        frames = take[: len(take) // _FRAME * _FRAME].reshape(-1, _FRAME).astype(np.float64)
-        if len(frames):
-            quietest.append(float(np.sqrt((frames**2).mean(axis=1)).min()))
-    return float(np.clip(np.quantile(quietest, 0.1) if quietest else 0.0, _QUIETEST, _LOUDEST))
-
-
-def _join(takes: Sequence[Samples], noise: float, chance: random.Random) -> Samples:
-    """The takes as they are, with noise before, between and after them."""
-    generator = np.random.default_rng(chance.getrandbits(64))
-
-    def pause(bounds: tuple[float, float]) -> Samples:
-        count = round(chance.uniform(*bounds) * RATE)
-        return np.round(noise * generator.standard_normal(count)).astype(np.int16)
-
-    pieces = [pause(_EDGE_SECONDS)]
-    for take in takes:
-        pieces += [take, pause(_PAUSE_SECONDS)]
-    pieces[-1] = pause(_EDGE_SECONDS)
-    return np.concatenate(pieces)
-
-
-@dataclass(frozen=True)
-class _Strings:
-    """Makes the strings of one speaker: audio into `folder`, under the path it has once `folder` has become `out`."""
-
-    speaker: str
-    gender: str | None
-    takes: Mapping[tuple[int, int], Samples]
-    noise: float
-    folder: Path
-    out: Path
-
-    def make(self, part: str, seed: int, number: int) -> list[Utterance]:
-        """Pass `number` over the takes of `part`. It has random numbers of its own: other passes, parts and speakers
-        leave it as it is."""
-        chance = random.Random(f"{seed}-{self.speaker}-{part}-{number}")
-        utterances = []
-        for order, string in enumerate(compose([take for take in self.takes if take[1] in PARTS[part]], chance)):
-            name = f"{self.speaker}-{part}-{number}-{order:03d}"
-            file = Path("audio", self.speaker, f"{name}.wav")
-            samples = _join([self.takes[take] for take in string], self.noise, chance)
-            write_wav(self.folder / file, samples, RATE)
-            text = " ".join(_WORDS[digit] for digit, _ in string)
-            seconds = len(samples) / RATE
-            utterances.append(
-                Utterance(name, self.speaker, str(self.out / file), text, gender=self.gender, duration=seconds)
-            )
-        return utterances
 
 
 def main() -> None:

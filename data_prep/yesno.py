@@ -21,7 +21,7 @@ from speechnlp_tl.speech.audio import audio_info
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.lexicon import Lexicon
 
-SPEAKER = "yesno"
+SPEAKER, LANGUAGE = "yesno", "he"
 LEXICON = {"YES": (("Y",),), "NO": (("N",),)}
 _EVERY_NTH_IS_DEV = 5
 
@@ -52,7 +52,9 @@ def prepare(corpus: Path, out: Path) -> dict[str, Path]:
             continue
         words = " ".join("YES" if letter == "1" else "NO" for letter in path.stem.split("_"))
         name = f"{SPEAKER}-{path.stem}"
-        utterances.append(Utterance(name, SPEAKER, str(path.resolve()), words, duration=frames / rate))
+        utterances.append(
+            Utterance(name, SPEAKER, str(path.resolve()), words, language=LANGUAGE, duration=frames / rate)
+        )
     if len(utterances) < 4 and not problems:
         problems.append(Problem(f"{len(utterances)} recordings, at least 4 are needed", file=corpus))
     if problems:

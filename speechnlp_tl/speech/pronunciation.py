@@ -33,6 +33,14 @@ _CONSONANTS = {
 ARPABET: PhoneMap = {ipa: tuple(arpabet.split()) for ipa, arpabet in {**_VOWELS, **_CONSONANTS}.items()}
 """espeak-ng's English IPA -> ARPAbet as the CMU dictionary writes it, without stress."""
 
+IPA: Mapping[str, str] = {
+    "AA": "ɑ", "AE": "æ", "AH": "ʌ", "AO": "ɔ", "AW": "aʊ", "AY": "aɪ", "B": "b", "CH": "tʃ", "D": "d", "DH": "ð",
+    "EH": "ɛ", "ER": "ɝ", "EY": "eɪ", "F": "f", "G": "ɡ", "HH": "h", "IH": "ɪ", "IY": "i", "JH": "dʒ", "K": "k",
+    "L": "l", "M": "m", "N": "n", "NG": "ŋ", "OW": "oʊ", "OY": "ɔɪ", "P": "p", "R": "ɹ", "S": "s", "SH": "ʃ",
+    "T": "t", "TH": "θ", "UH": "ʊ", "UW": "u", "V": "v", "W": "w", "Y": "j", "Z": "z", "ZH": "ʒ",
+}  # fmt: skip
+"""ARPAbet's phones without stress -> IPA, one phone each."""
+
 _ARPABET_VOWELS = frozenset(phone for ipa in _VOWELS for phone in ARPABET[ipa]) - {"R", "L", "N", "M"}
 _ARPABET_PHONES = frozenset(phone for phones in ARPABET.values() for phone in phones)
 _STRESS_DIGIT = {"ˈ": "1", "ˌ": "2"}
@@ -105,6 +113,11 @@ def is_arpabet(phones: Iterable[str]) -> bool:
     """Whether the phones, of which some have two letters, are all ARPAbet's, with or without stress digits."""
     plain = {phone.rstrip("012") for phone in phones}
     return _ARPABET_PHONES.issuperset(plain) and any(len(phone) == 2 for phone in plain)
+
+
+def to_ipa(phones: Sequence[str]) -> Pronunciation:
+    """A pronunciation in ARPAbet, with or without stress, in IPA without; raises KeyError for an unknown phone."""
+    return tuple(IPA[phone.rstrip("012")] for phone in phones)
 
 
 def to_arpabet(ipa: Sequence[str], word: str, inventory: Collection[str] = ()) -> Pronunciation:

@@ -11,8 +11,9 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_prep.connected_words import compose
 from data_prep.fetch import CORPORA, fetch
-from data_prep.fsdd import DIGITS, compose, prepare
+from data_prep.fsdd import DIGITS, prepare
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.speech.data_dir import DataDir
 from speechnlp_tl.speech.lexicon import Lexicon

@@ -3,7 +3,7 @@ from collections.abc import Iterable
 import pytest
 
 from speechnlp_tl.speech.lexicon import Lexicon, Pronunciation
-from speechnlp_tl.speech.pronunciation import ARPABET, complete, is_arpabet, to_arpabet
+from speechnlp_tl.speech.pronunciation import ARPABET, IPA, complete, is_arpabet, to_arpabet, to_ipa
 
 SPOKEN = {
     "MEASURE": ("m", "ˈɛ", "ʒ", "ɚ"),
@@ -118,3 +118,12 @@ def test_espeak_agrees_with_the_dictionary_on_plain_words(monkeypatch: pytest.Mo
     found = complete(Lexicon({}), known, "en-us", allowed_phones=allowed)
     assert {word: " ".join(phones) for word, phones in found.guessed.items()} == known
     assert found.unknown == {}
+
+
+def test_arpabet_and_back() -> None:
+    assert to_ipa(("HH", "AH0", "L", "OW1")) == ("h", "ʌ", "l", "oʊ")
+    # every phone comes back through the map of espeak-ng's phones
+    assert {phone: ARPABET[ipa] for phone, ipa in IPA.items()} == {phone: (phone,) for phone in IPA}
+    assert len(set(IPA.values())) == len(IPA) == 39
+    with pytest.raises(KeyError):
+        to_ipa(("QQ",))

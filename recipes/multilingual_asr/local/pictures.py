@@ -1,0 +1,93 @@
+"""Stage 5: error against minutes of a new language, and frames of the last shared layer by language and by phone."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from frames import Frames, frames_of
+from settings import SCRATCH, RecipeConfig
+
+from data_prep.command import run
+from speechnlp_tl.core.config import load_config
+from speechnlp_tl.evaluation.domain_plots import Cloud, clouds
+from speechnlp_tl.evaluation.plots import adaptation_curve, save, series_from_records
+from speechnlp_tl.evaluation.results import Record, read_results
+from speechnlp_tl.speech.models import load_multilingual
+from speechnlp_tl.speech.topology import SILENCE
+
+LANGUAGES, PHONES, POINTS = 5, 5, 1500
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", required=True)
+    for name in ("conf", "data", "runs", "results", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    arguments = parser.parse_args()
+    run(lambda: _work(arguments))
+
+
+def _work(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.conf, RecipeConfig)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    _curves(arguments.corpus, read_results(arguments.results), arguments.out)
+    found: dict[str, Frames] = {}
+    for system in config.picture:
+        folder = next(iter(config.systems_folders(arguments.runs, system, arguments.data, 0).values()))
+        languages = config.languages_of(system)[:LANGUAGES]
+        found[system] = frames_of(load_multilingual(folder), arguments.data, languages, "test-")
+    if found:
+        save(_by_language(found), arguments.out / f"{arguments.corpus}-languages.png")
+        save(_by_phone(found), arguments.out / f"{arguments.corpus}-phones.png")
+
+
+def _curves(corpus: str, records: Sequence[Record], out: Path) -> None:
+    """A picture for each new language's test set: methods with at least two numbers of minutes."""
+    own = [each for each in records if each.metric == "wer" and isinstance(each.budget, int | float)]
+    for target in dict.fromkeys(str(each.target) for each in own):
+        points = Counter(each.system for each in own if each.target == target)
+        shown = [each for each in own if each.target == target and points[each.system] > 1]
+        shown.sort(key=lambda each: each.system != SCRATCH)
+        if not shown:
+            continue
+        series, _ = series_from_records([replace_budget(each) for each in shown])
+        title = f"{target}: with and without the other languages"
+        figure = adaptation_curve(series, unit="minutes", title=title, amount="speech of the new language")
+        save(figure, out / f"{corpus}-curve-{target.replace('/', '-')}.png")
+
+
+def replace_budget(record: Record) -> Record:
+    return record.model_copy(update={"budget": float(record.budget or 0)})
+
+
+def _by_language(found: dict[str, Frames]):  # type: ignore[no-untyped-def]
+    panels = [Cloud(name, *_thinned(each)[:2]) for name, each in found.items()]
+    return clouds(panels, title="frames of the last shared layer (t-SNE), by language")
+
+
+def _by_phone(found: dict[str, Frames]):  # type: ignore[no-untyped-def]
+    """The phones that most languages share."""
+    panels = []
+    for name, each in found.items():
+        rows, languages, phones = _thinned(each, spoken=True)
+        panels.append(Cloud(name, rows, phones, languages))
+    return clouds(panels, title="frames of the last shared layer (t-SNE), by phone and language")
+
+
+def _thinned(frames: Frames, spoken: bool = False) -> tuple[np.ndarray, list[str], list[str]]:
+    places = np.arange(len(frames.rows))
+    if spoken:
+        shared = Counter(phone for phone, _ in {*zip(frames.phone, frames.language, strict=True)} if phone != SILENCE)
+        heard = Counter(frames.phone)
+        common = sorted(shared, key=lambda phone: (-shared[phone], -heard[phone]))[:PHONES]
+        places = np.array([place for place in places if frames.phone[place] in common])
+    places = np.random.default_rng(0).permutation(places)[:POINTS]
+    return frames.rows[places], [frames.language[n] for n in places], [frames.phone[n] for n in places]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Stage 6: RESULTS.md, and the published results beside the recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from settings import RECIPE
+from tables import sections
+
+from recipes.results_page import ResultsPage, main
+
+PAGE = ResultsPage(
+    folder=Path(__file__).parent.parent,
+    title="Multilingual speech recognition: results",
+    command=f"recipes/{RECIPE}/run.sh --publish true",
+    sections=sections,
+    pictures={
+        "curve-ar-arabic": "Arabic as a new language",
+        "curve-zh-mandarin": "Mandarin as a new language",
+        "curve-en-an4": "English as a new language",
+        "curve-en-fsdd": "English as a new language, digits",
+        "curve-he-yesno": "Hebrew as a new language",
+        "languages": "frames by language",
+        "phones": "frames by phone",
+    },
+)
+
+if __name__ == "__main__":
+    main(PAGE, __doc__)

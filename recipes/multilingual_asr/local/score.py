@@ -1,0 +1,219 @@
+"""Stage 5: error rates by language with intervals over speakers, what was gained, forgotten and mistaken for what."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from frames import frames_of, language_accuracy
+from recognise import Hearing, hearings, place
+from settings import ALONE, RECIPE, SCRATCH, RecipeConfig, tests
+
+from data_prep.command import run
+from recipes.run_records import read_record, record_of
+from speechnlp_tl.core.config import load_config
+from speechnlp_tl.evaluation.results import Record, write_results
+from speechnlp_tl.evaluation.significance import compare, wer_interval
+from speechnlp_tl.evaluation.wer import Score, score
+from speechnlp_tl.speech.data_dir import DataDir
+from speechnlp_tl.speech.models import load_multilingual
+
+WER, CHANGE, FORGOTTEN = "wer", "wer change", "wer of old languages"
+CHOSEN, PROBE, PARAMETERS = "language chosen", "language probe", "parameters"
+
+
+class Heard:
+    """Scores of models on test sets."""
+
+    def __init__(self, config: RecipeConfig, arguments: argparse.Namespace) -> None:
+        self.data, self.runs, self.out = arguments.data, arguments.runs, arguments.hypotheses
+        self.of_model: dict[Path, list[Hearing]] = {}
+        for each in hearings(config, self.data, self.runs):
+            self.of_model.setdefault(each.model, []).append(each)
+
+    def record(self, model: Path, language: str) -> dict[str, Any]:
+        hearing = next(each for each in self.of_model[model] if language in each.languages)
+        return read_record(record_of(place(self.data, self.out, hearing)), 4)
+
+    def score(self, models: Sequence[Path], language: str, test: str) -> Score:
+        """The models of several seeds on one test set, as one: utterances of each seed, and speakers over all."""
+        reference: dict[str, list[str]] = {}
+        hypothesis: dict[str, list[str]] = {}
+        speakers: dict[str, str] = {}
+        for seed, model in enumerate(models):
+            said = self.record(model, language)["words"][f"{language}/{test}"]
+            for name, (words, speaker) in _reference(tests(self.data, language)[test]).items():
+                reference[f"{name}#{seed}"], speakers[f"{name}#{seed}"] = list(words), speaker
+                hypothesis[f"{name}#{seed}"] = said[name].split()
+        return score(reference, hypothesis, speakers)
+
+
+@cache
+def _reference(path: Path) -> Mapping[str, tuple[tuple[str, ...], str]]:
+    return {each.id: (tuple(each.words), each.speaker) for each in DataDir.read(path)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", required=True)
+    for name in ("conf", "data", "runs", "hypotheses", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    arguments = parser.parse_args()
+    run(lambda: _work(arguments))
+
+
+def _work(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.conf, RecipeConfig)
+    heard = Heard(config, arguments)
+    common = {"recipe": RECIPE, "corpus": arguments.corpus}
+    records = [*_systems(config, heard, common), *_probes(config, heard, common), *_learned(config, heard, common)]
+    write_results(arguments.out, records)
+    print(f"{arguments.out}: {len(records)} records")
+
+
+def _is_made(config: RecipeConfig, language: str) -> bool:
+    return config.languages[language] is not None
+
+
+def _systems(config: RecipeConfig, heard: Heard, common: dict[str, Any]) -> list[Record]:
+    found = []
+    for system, own in config.systems.items():
+        seeds = config.seeds_of(own.seeds)
+        folders = [config.systems_folders(heard.runs, system, heard.data, seed) for seed in seeds]
+        for language in config.languages_of(system):
+            models = [each[language] for each in folders]
+            facts = (
+                common
+                | _cost(models)
+                | {"system": system, "synthetic": _is_made(config, language), "seeds": len(seeds)}
+            )
+            for test in tests(heard.data, language):
+                scored = heard.score(models, language, test)
+                target = f"{language}/{test}"
+                interval = wer_interval(scored)
+                found.append(
+                    Record(**facts, target=target, metric=WER, value=scored.wer, ci95=interval.ci95,
+                           n=scored.counts.words, selection="dev")
+                )  # fmt: skip
+                if system != ALONE and ALONE in config.systems:
+                    found.append(_against_alone(config, heard, scored, language, test, facts))
+                if system != ALONE:
+                    found.append(_chosen(heard, models, language, test, facts))
+    return found
+
+
+def _against_alone(
+    config: RecipeConfig, heard: Heard, scored: Score, language: str, test: str, facts: dict[str, Any]
+) -> Record:
+    """Points that a system is away from the monolingual one, of the same seeds."""
+    seeds = range(facts["seeds"])
+    models = [config.systems_folders(heard.runs, ALONE, heard.data, seed)[language] for seed in seeds]
+    alone = heard.score(models, language, test)
+    compared = compare(scored, alone)
+    relative = 100 * (scored.wer - alone.wer) / alone.wer if alone.wer else 0.0
+    return Record(
+        **facts,
+        target=f"{language}/{test}",
+        metric=CHANGE,
+        value=compared.difference,
+        ci95=compared.ci95,
+        n=scored.counts.words,
+        notes=f"{relative:+.1f} % relative, p {compared.p:.3g}",
+    )
+
+
+def _chosen(heard: Heard, models: Sequence[Path], language: str, test: str, facts: dict[str, Any]) -> Record:
+    named = [
+        name for model in models for name in heard.record(model, language)["language"][f"{language}/{test}"].values()
+    ]
+    right = sum(name == language for name in named)
+    return Record(**facts, target=f"{language}/{test}", metric=CHOSEN, value=100 * right / len(named), n=len(named))
+
+
+def _probes(config: RecipeConfig, heard: Heard, common: dict[str, Any]) -> list[Record]:
+    """How well languages can be told apart by frames of the last shared layer, of the first seed's models."""
+    found = []
+    for system in config.picture:
+        languages = config.languages_of(system)
+        recognisers = load_multilingual(config.systems_folders(heard.runs, system, heard.data, 0)[languages[0]])
+        parts = [frames_of(recognisers, heard.data, languages, part) for part in ("train", "test-")]
+        accuracy = language_accuracy(*parts)
+        made = any(_is_made(config, name) for name in languages)
+        facts = common | {"system": system, "synthetic": made, "seeds": 1}
+        found.append(Record(**facts, metric=PROBE, value=accuracy, n=len(parts[1].rows)))
+    return found
+
+
+def _learned(config: RecipeConfig, heard: Heard, common: dict[str, Any]) -> list[Record]:
+    found = []
+    runs: dict[tuple[str, str, float | str], list[int]] = {}
+    for method, target, minutes, seed in config.learnings(heard.data):
+        runs.setdefault((method, target, minutes), []).append(seed)
+    for (method, target, minutes), seeds in runs.items():
+        models = [config.learned_folder(heard.runs, method, target, minutes, heard.data, seed) for seed in seeds]
+        facts = common | {
+            "system": method,
+            "budget": minutes,
+            "seeds": len(seeds),
+            "synthetic": _is_made(config, target),
+        }
+        facts |= _cost(models)
+        for test in tests(heard.data, target):
+            scored = heard.score(models, target, test)
+            found.append(
+                Record(**facts, target=f"{target}/{test}", metric=WER, value=scored.wer,
+                       ci95=wer_interval(scored).ci95, n=scored.counts.words, selection="fixed")
+            )  # fmt: skip
+        if method != SCRATCH:
+            found += _forgotten(config, heard, method, target, seeds, models, facts)
+    return found
+
+
+def _forgotten(
+    config: RecipeConfig,
+    heard: Heard,
+    method: str,
+    target: str,
+    seeds: Sequence[int],
+    models: Sequence[Path],
+    facts: dict[str, Any],
+) -> list[Record]:
+    """Mean WER of the languages that were there before, after `target` was learned; before in `notes`."""
+    sources = [config.source_folder(heard.runs, method, target, heard.data, seed) for seed in seeds]
+    sets = [(name, test) for name in config.others(target) for test in tests(heard.data, name)]
+    after = [heard.score(models, *each) for each in sets]
+    before = [heard.score(sources, *each) for each in sets]
+    mean, earlier = (sum(each.wer for each in part) / len(part) for part in (after, before))
+    facts = facts | {"synthetic": any(_is_made(config, name) for name in config.others(target))}
+    rows = [Record(**facts, target=target, metric=FORGOTTEN, value=mean, notes=f"{earlier:.2f} before")]
+    sizes = json.loads(record_of(models[0]).read_text(encoding="utf-8"))
+    if "grown" in sizes:
+        grown = sizes["grown"] - sizes["parameters"]
+        rows.append(
+            Record(**facts, target=target, metric=PARAMETERS, value=float(grown), notes=f"{sizes['trained']} trained")
+        )
+    return rows
+
+
+def _cost(models: Sequence[Path]) -> dict[str, Any]:
+    """What a model took to train, on average, and the commit that trained it."""
+    costs: list[dict[str, Any]] = []
+    for model in dict.fromkeys(models):
+        if (model / "run.json").is_file():
+            found = json.loads((model / "run.json").read_text(encoding="utf-8"))
+            made = json.loads((model / "environment.json").read_text(encoding="utf-8"))
+            costs.append({"wall_s": found["wall_s"], "commit": made.get("commit")})
+        elif record_of(model).is_file():
+            costs.append(json.loads(record_of(model).read_text(encoding="utf-8")))
+    if not costs:
+        return {}
+    wall = sum(each["wall_s"] for each in costs) / len(costs)
+    return {"wall_s": wall} | ({"commit": costs[0]["commit"]} if costs[0].get("commit") else {})
+
+
+if __name__ == "__main__":
+    main()

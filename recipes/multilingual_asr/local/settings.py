@@ -1,0 +1,223 @@
+"""The recipe's own config: which languages, which systems are trained on them, and how each is learned as a new one."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from data_prep.checksums import digest_of_all
+from recipes.run_records import digest_of, plain
+from speechnlp_tl.core.config import StrictModel
+from speechnlp_tl.errors import InputError
+from speechnlp_tl.speech.multilingual_experiment import MultilingualExperiment
+from speechnlp_tl.speech.new_language import NewLanguageConfig
+
+RECIPE = "multilingual_asr"
+ALONE = "monolingual"
+"""The system that has a model for each language."""
+PRETRAINED = "pretrained"
+"""The system of the languages that are learned before the real ones."""
+SCRATCH = "from scratch"
+"""A new language without the others."""
+ALL = "all"
+"""The budget that is all of a language's speech."""
+
+
+class SystemConfig(StrictModel):
+    """One row of the table of systems."""
+
+    settings: dict[str, Any] = Field(default_factory=dict, description="of the experiment, over the common ones")
+    pretraining: bool = Field(False, description="on the languages of 'pretrain' alone")
+    seeds: PositiveInt | None = Field(None, description="no more than so many")
+
+
+class MethodConfig(StrictModel):
+    """One way to learn a new language."""
+
+    settings: dict[str, Any] = Field(description="as 'speechnlp-tl adapt --method new-language' takes them")
+    minutes: list[float | str] | None = Field(None, description="budgets; those of the recipe when not given")
+    seeds: PositiveInt | None = None
+    source: str = Field("others", description="others: a model of all other languages; or a system")
+
+
+class RecipeConfig(StrictModel):
+    """conf/*.yaml."""
+
+    languages: dict[str, str | None] = Field(min_length=2, description="languages, and espeak-ng's code where made")
+    made: dict[str, int] = Field(default_factory=dict, description="of made speech: speakers and utterances of each")
+    pretrain: list[str] = Field(default_factory=list, description="made languages to learn before the real ones")
+    seeds: PositiveInt = 1
+    experiment: dict[str, Any] = Field(description="of speechnlp-tl train, without task, data and languages")
+    steps: PositiveInt = Field(description="of a monolingual training, and of a multilingual one")
+    batch_seconds: PositiveFloat = Field(description="of each language in a step")
+    systems: dict[str, SystemConfig] = Field(min_length=1)
+    targets: list[str] | None = Field(None, description="languages to be learned as new; all when not given")
+    minutes: list[float | str] = Field(min_length=1, description="of the new language, or 'all'")
+    scratch_steps: PositiveInt = 300
+    methods: dict[str, MethodConfig] = Field(default_factory=dict)
+    picture: list[str] = Field(default_factory=list, max_length=2, description="systems whose last layer is drawn")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> RecipeConfig:
+        unknown = sorted({*(self.targets or []), *self.pretrain} - set(self.languages))
+        if unknown:
+            raise ValueError(f"no such language: {', '.join(unknown)}")
+        if any(system.pretraining for system in self.systems.values()) and not self.pretrain:
+            raise ValueError("'pretraining' needs languages under 'pretrain'")
+        wrong = [name for name in self.picture if name not in self.systems or name == ALONE]
+        if wrong:
+            raise ValueError(f"'picture' names no multilingual system: {', '.join(wrong)}")
+        sources = {method.source for method in self.methods.values()} - {"others", *self.systems}
+        if sources:
+            raise ValueError(f"'source' names no system: {', '.join(sorted(sources))}")
+        budgets = [*self.minutes, *(each for method in self.methods.values() for each in method.minutes or [])]
+        bad = [
+            each
+            for each in budgets
+            if (isinstance(each, str) and each != ALL) or (not isinstance(each, str) and each <= 0)
+        ]
+        if bad:
+            raise ValueError(f"minutes are above 0, or '{ALL}': {bad}")
+        return self
+
+    @property
+    def learned(self) -> list[str]:
+        """Languages that are learned as new ones, each in turn."""
+        return self.targets or list(self.languages)
+
+    def languages_of(self, system: str) -> list[str]:
+        """What a system is trained on."""
+        return self.pretrain if self.systems[system].pretraining else list(self.languages)
+
+    def seeds_of(self, limit: int | None) -> range:
+        return range(min(self.seeds, limit or self.seeds))
+
+    def others(self, target: str) -> list[str]:
+        """What the model knows that learns `target`."""
+        rest = [name for name in self.languages if name != target]
+        return (
+            [name for name in rest if name in self.pretrain] if self.pretrain and target not in self.pretrain else rest
+        )
+
+    def experiment_of(
+        self, languages: list[str], data: Path, seed: int, settings: dict[str, Any], steps: int | None = None
+    ) -> MultilingualExperiment:
+        """What `speechnlp-tl train` is given for a model of these languages.
+
+        Raises:
+            InputError: settings that do not fit.
+        """
+        content = {**self.experiment, **settings, "task": "multilingual-asr"}
+        common = self.experiment.get("train", {})
+        content["train"] = {**common, "steps": steps or self.steps, **settings.get("train", {}), "seed": seed}
+        content["batch_seconds"] = self.batch_seconds * len(languages)
+        content["data"] = {
+            "train": [str(data / name / "train") for name in languages],
+            "dev": [str(data / name / "dev") for name in languages],
+        }
+        content["languages"] = {name: words_of(data, name) for name in languages}
+        return _checked(MultilingualExperiment, content, ", ".join(languages))
+
+    def scratch_of(self, target: str, data: Path, minutes: float | str, seed: int) -> MultilingualExperiment:
+        """A model of a few minutes of one language alone; its search weights are those of the transferred model."""
+        made = self.experiment_of([target], data, seed, {}, self.scratch_steps)
+        speech = made.data.model_copy(
+            update={"train": [part(data, target, minutes, seed)], "dev": [], "dev_share": 0.0}
+        )
+        train = made.train.model_copy(update={"metric": None, "patience": None})
+        return made.model_copy(update={"data": speech, "train": train})
+
+    def method_of(self, method: str, data: Path, target: str, seed: int) -> NewLanguageConfig:
+        """What `speechnlp-tl adapt` is given."""
+        content = {**self.methods[method].settings, "words": words_of(data, target), "seed": seed}
+        return _checked(NewLanguageConfig, content, f"method '{method}'")
+
+    def folder(self, runs: Path, name: str, experiment: MultilingualExperiment, seed: int) -> Path:
+        """Of a training, named after all that it depends on."""
+        depends = experiment.model_dump(mode="json")
+        text = [data_digest(Path(path)) for path in [*experiment.data.train, *experiment.data.dev]]
+        return runs / f"{plain(name)}.{seed}-{digest_of([depends, text])}"
+
+    def systems_folders(self, runs: Path, system: str, data: Path, seed: int) -> dict[str, Path]:
+        """Each language -> the folder of the model that hears it."""
+        settings = self.systems[system].settings
+        languages = self.languages_of(system)
+        if system == ALONE:
+            return {
+                name: self.folder(runs, f"{ALONE} {name}", self.experiment_of([name], data, seed, settings), seed)
+                for name in languages
+            }
+        experiment = self.experiment_of(languages, data, seed, settings)
+        return dict.fromkeys(languages, self.folder(runs, system, experiment, seed))
+
+    def source_folder(self, runs: Path, method: str, target: str, data: Path, seed: int) -> Path:
+        """Of the model that a method teaches `target`."""
+        source = self.methods[method].source
+        settings = {} if source == "others" else self.systems[source].settings
+        return self.others_folder(runs, target, data, seed, settings)
+
+    def others_folder(self, runs: Path, target: str, data: Path, seed: int, settings: dict[str, Any]) -> Path:
+        others = self.others(target)
+        name = PRETRAINED if others == self.pretrain else f"without {target}"
+        return self.folder(runs, name, self.experiment_of(others, data, seed, settings), seed)
+
+    def learned_folder(self, runs: Path, method: str, target: str, minutes: float | str, data: Path, seed: int) -> Path:
+        """Of a model that learned a language."""
+        if method == SCRATCH:
+            experiment = self.scratch_of(target, data, minutes, seed)
+            return self.folder(runs, f"{SCRATCH} {target} {minutes}", experiment, seed)
+        source = self.source_folder(runs, method, target, data, seed).name
+        settings = self.method_of(method, data, target, seed).model_dump(mode="json")
+        depends = [source, settings, data_digest(part(data, target, minutes, seed))]
+        return runs / f"{plain(f'{method} {target} {minutes}')}.{seed}-{digest_of(depends)}"
+
+    def budgets(self, method: str) -> list[float | str]:
+        return self.minutes if method == SCRATCH else self.methods[method].minutes or self.minutes
+
+    def learnings(self, data: Path) -> list[tuple[str, str, float | str, int]]:
+        """(method, target, minutes, seed) of every learning that there is speech for."""
+        found = []
+        for method in [SCRATCH, *self.methods]:
+            limit = None if method == SCRATCH else self.methods[method].seeds
+            for target in self.learned:
+                for minutes in self.budgets(method):
+                    for seed in self.seeds_of(limit):
+                        if part(data, target, minutes, seed).is_dir():
+                            found.append((method, target, minutes, seed))
+        return found
+
+
+def part(data: Path, language: str, minutes: float | str, seed: int) -> Path:
+    """The data directory of some minutes of a language; there is none where the language has less."""
+    return data / language / ("train" if minutes == ALL else f"minutes-{minutes:g}-{seed}")
+
+
+def tests(data: Path, language: str) -> dict[str, Path]:
+    """The test sets of a language, by name."""
+    return {path.name.removeprefix("test-"): path for path in sorted((data / language).glob("test-*"))}
+
+
+def words_of(data: Path, language: str) -> dict[str, str]:
+    folder = data / language
+    return {"lexicon": str(folder / "lexicon.txt"), "arpa": str(folder / "lm.arpa")}
+
+
+def data_digest(folder: Path) -> str:
+    """Of what a data directory says; nothing for one that is not there, which is told when it is read."""
+    files = [path for path in sorted(folder.glob("*")) if path.is_file()]
+    return _digest(folder, tuple(path.stat().st_mtime_ns for path in files))
+
+
+@cache
+def _digest(folder: Path, changed: tuple[int, ...]) -> str:
+    return digest_of_all(folder, [path for path in sorted(folder.glob("*")) if path.is_file()])
+
+
+def _checked(schema: Any, content: dict[str, Any], what: str) -> Any:
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        raise InputError([f"{what}: {each['loc']}: {each['msg']}" for each in error.errors()]) from error

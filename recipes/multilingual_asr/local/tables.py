@@ -1,0 +1,156 @@
+"""The tables of RESULTS.md, and the one that the recipe prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from score import CHANGE, CHOSEN, FORGOTTEN, PARAMETERS, PROBE, WER
+from settings import ALL, ALONE, SCRATCH
+
+from recipes.results_page import interval, table
+from speechnlp_tl.evaluation.results import Record
+
+
+def sections(records: Sequence[Record], corpus: str) -> list[str]:
+    """All tables of a corpus; rows of real and of made speech never meet in one."""
+    found = [f"## {corpus}"]
+    for made in (False, True):
+        own = [record for record in records if record.corpus == corpus and record.synthetic == made]
+        if own:
+            found.append(f"### {'Made speech (espeak-ng)' if made else 'Real speech'}")
+            found += [part for part in (_systems(own), _chosen(own), _curve(own), _thirds(own), _kept(own)) if part]
+    return found
+
+
+def _names(records: Sequence[Record], field: str) -> list[str]:
+    return list(dict.fromkeys(str(getattr(record, field)) for record in records))
+
+
+def _systems(records: Sequence[Record]) -> str:
+    """WER of every test set by system, and the mean change against models of one language."""
+    own = [record for record in records if record.budget is None]
+    rates = {(each.target, each.system): each for each in own if each.metric == WER}
+    changes = {(each.target, each.system): each for each in own if each.metric == CHANGE}
+    systems = sorted(_names(list(rates.values()), "system"), key=lambda name: name != ALONE)
+    tests = _names(list(rates.values()), "target")
+    if not tests:
+        return ""
+    rows = []
+    for test in tests:
+        cells = [_cell(rates.get((test, system))) for system in systems]
+        rows.append([test, *cells])
+    relative = []
+    for system in systems:
+        known = [changes[test, system].notes or "" for test in tests if (test, system) in changes]
+        found = [float(note.partition(" ")[0]) for note in known]
+        relative.append(f"{sum(found) / len(found):+.1f} %" if found else "")
+    rows.append(["mean relative change", *relative])
+    seeds = max(each.seeds or 1 for each in rates.values())
+    told = f"WER in percent, {_seeds(seeds)}, intervals over speakers (over utterances where there is one). "
+    told += "Search weights were chosen on dev speech."
+    worse = [
+        f"{each.target} {each.system} {each.value:+.1f} points, {each.notes}"
+        for each in changes.values()
+        if each.ci95 is not None and (each.ci95[0] > 0 or each.ci95[1] < 0)
+    ]
+    told += f"\n\nDifferent from models of one language beyond chance: {'; '.join(worse)}." if worse else ""
+    return f"{table(['test', *systems], rows)}\n\n{told}"
+
+
+def _chosen(records: Sequence[Record]) -> str:
+    own = {(each.target, each.system): each for each in records if each.metric == CHOSEN}
+    probes = {each.system: each for each in records if each.metric == PROBE}
+    if not own:
+        return ""
+    systems, tests = _names(list(own.values()), "system"), _names(list(own.values()), "target")
+    rows = [[test, *(_value(own.get((test, system))) for system in systems)] for test in tests]
+    told = "Percent of utterances whose language `--lang auto` finds."
+    if probes:
+        rows.append(["probe on frames", *(_value(probes.get(system)) for system in systems)])
+        told += " Probe: a linear classifier of the language on frames of the last shared layer, speakers held out."
+    return f"{table(['test', *systems], rows)}\n\n{told}"
+
+
+def _curve(records: Sequence[Record]) -> str:
+    """WER of each new language by method and minutes."""
+    learned = [each for each in records if each.budget is not None and each.metric == WER]
+    own = {(each.target, each.system, each.budget): each for each in learned}
+    if not own:
+        return ""
+    budgets = sorted({key[2] for key in own}, key=lambda each: (isinstance(each, str), 0 if each == ALL else each))
+    rows = []
+    for target in dict.fromkeys(key[0] for key in own):
+        for method in sorted({key[1] for key in own if key[0] == target}, key=lambda name: name != SCRATCH):
+            cells = [_cell(own.get((target, method, budget))) for budget in budgets]
+            rows.append([str(target), method, *cells])
+    heads = [each if isinstance(each, str) else f"{each:g} min" for each in budgets]
+    told = (
+        "WER of a language that the source model lacks. Search weights are, for all methods, the mean of those of the "
+    )
+    told += "source's languages."
+    return f"#### A new language\n\n{table(['test', 'method', *heads], rows)}\n\n{told}"
+
+
+def _thirds(records: Sequence[Record]) -> str:
+    """Whether a transferred model with some minutes is as good as one from scratch with three times as many."""
+    own = {(str(each.target), each.system, each.budget): each.value for each in records if each.metric == WER}
+    methods = [name for name in dict.fromkeys(key[1] for key in own if key[2] is not None) if name != SCRATCH]
+    rows = []
+    for method in methods:
+        pairs = []
+        for (target, name, budget), value in own.items():
+            if name != method or budget is None or isinstance(budget, str):
+                continue
+            more = [each for each in (3 * budget, 10 * budget / 3) if (target, SCRATCH, each) in own]
+            if more:
+                pairs.append((value, own[target, SCRATCH, more[0]]))
+        if len(pairs) > 1:
+            wins = sum(ours <= theirs for ours, theirs in pairs)
+            means = [sum(column) / len(pairs) for column in zip(*pairs, strict=True)]
+            rows.append([method, str(len(pairs)), str(wins), f"{means[0]:.1f}", f"{means[1]:.1f}"])
+    if not rows:
+        return ""
+    head = ["method", "pairs", "at least as good", "mean WER", "from scratch with three times the speech"]
+    return (
+        f"{table(head, rows)}\n\nEach pair: a test set, and m minutes transferred beside 3 m (or 10/3 m) from scratch."
+    )
+
+
+def _kept(records: Sequence[Record]) -> str:
+    """What learning a language cost the others, and how the model grew."""
+    kept = [each for each in records if each.metric == FORGOTTEN]
+    grown = {(each.system, each.target, each.budget): each for each in records if each.metric == PARAMETERS}
+    if not kept:
+        return ""
+    rows = [
+        [
+            each.system,
+            str(each.target),
+            ALL if isinstance(each.budget, str) else f"{each.budget:g} min",
+            (each.notes or "").replace(" before", ""),
+            f"{each.value:.2f}",
+            *_sizes(grown.get((each.system, each.target, each.budget))),
+        ]
+        for each in kept
+    ]
+    head = ["method", "new language", "speech", "old languages before", "after", "parameters added", "trained"]
+    told = "Mean WER of the old languages' test sets."
+    return f"#### What was forgotten\n\n{table(head, rows)}\n\n{told}"
+
+
+def _sizes(record: Record | None) -> list[str]:
+    if record is None:
+        return ["", ""]
+    return [f"{record.value / 1000:.0f} k", f"{int((record.notes or '0').split()[0]) / 1000:.0f} k"]
+
+
+def _value(record: Record | None) -> str:
+    return "" if record is None else f"{record.value:.1f}"
+
+
+def _cell(record: Record | None) -> str:
+    return "" if record is None else f"{record.value:.1f} {interval(record)}".strip()
+
+
+def _seeds(count: int) -> str:
+    return "one seed" if count == 1 else f"{count} seeds"
