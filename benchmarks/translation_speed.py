@@ -1,6 +1,6 @@
 """Training and search of translation models: against a bare PyTorch loop, and against transformers.
 
-    python benchmarks/translation_speed.py [--steps 20] [--rounds 5] [--sentences 200] [--threads 2]
+    python benchmarks/translation_speed.py [--steps 8] [--rounds 5] [--sentences 200] [--threads 2]
 
 Training: target pieces per second through `TranslationTask` and `Trainer`, as a user runs them, against a plain loop
 over the same batches in memory with the same arithmetic (both end with the same weights), and against transformers'
@@ -43,8 +43,8 @@ JOINED = 3
 """Made sentences in a row of text: about as many words as a caption has."""
 SETTINGS = {"learning_rate": 1e-3, "schedule": "inverse-sqrt", "warmup": 60, "clip_norm": 1.0}
 BATCH_TOKENS, BEAM, SMOOTHING = 4000, 4, 0.1
-LEARNING_STEPS = 250
-"""Until both models translate the made sentences."""
+LEARNING_STEPS, LEARNING_TOKENS = 250, 1500
+"""Until both models translate the made sentences, in steps of so many pieces."""
 
 
 def made_text(folder: Path) -> dict[str, dict[str, list[str]]]:
@@ -63,7 +63,7 @@ def made_text(folder: Path) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def make_task(folder: Path) -> tuple[Any, dict[str, list[str]]]:
+def make_task(folder: Path, batch_tokens: int = BATCH_TOKENS) -> tuple[Any, dict[str, list[str]]]:
     """A task with a fresh model, and the test sentences."""
     from speechnlp_tl.translation.subwords import SubwordConfig, Subwords
     from speechnlp_tl.translation.task import TranslationTask, directions_of
@@ -80,7 +80,7 @@ def make_task(folder: Path) -> tuple[Any, dict[str, list[str]]]:
     encoded = {language: subwords.encode(lines) for language, lines in text["train"].items()}
     model = TranslationTransformer(TransformerConfig(**SHAPE), PIECES, len(subwords.languages))
     rows = directions_of([encoded], ["xa-xb"])
-    return TranslationTask(model, subwords, rows, batch_tokens=BATCH_TOKENS, label_smoothing=SMOOTHING), text["test"]
+    return TranslationTask(model, subwords, rows, batch_tokens=batch_tokens, label_smoothing=SMOOTHING), text["test"]
 
 
 def train_config(steps: int) -> Any:
@@ -204,7 +204,7 @@ def measure_search(folder: Path, sentences: int, rounds: int) -> dict[str, Any]:
     from speechnlp_tl.evaluation.bleu import corpus_score
     from speechnlp_tl.translation.translation_model import SearchConfig, TranslationModel, TranslationModelConfig
 
-    task, test = make_task(folder)
+    task, test = make_task(folder, LEARNING_TOKENS)
     lines = [test[language][:sentences] for language in ("xa", "xb")]
     batches, config, peer = batches_of(task, LEARNING_STEPS), train_config(LEARNING_STEPS), marian()
     ours(task, config)
@@ -261,7 +261,7 @@ def work(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20, help="of a training")
+    parser.add_argument("--steps", type=int, default=8, help="of a training")
     parser.add_argument("--sentences", type=int, default=200, help="to translate")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)

@@ -123,12 +123,12 @@ class PretrainedCache:
         self.past: Any = None
         self.states: Tensor | None = None
 
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows, (N,) int64, in this order."""
+    def select(self, hypotheses: Tensor, sources: Tensor) -> None:
+        """Keep these hypotheses, (N,) int64, in this order; transformers keeps a source for each."""
         if self.past is not None:
-            self.past.reorder_cache(rows)
+            self.past.reorder_cache(hypotheses)
         if self.states is not None:
-            self.states = self.states[rows]
+            self.states = self.states[hypotheses]
 
 
 class PretrainedTranslator(Translator):
@@ -178,6 +178,7 @@ class PretrainedTranslator(Translator):
         if cache is not None:
             cache.states = states if first else cache.states
             states = cache.states if cache.states is not None else states
+        mask = mask.repeat_interleave(len(given) // len(mask), dim=0)
         past = {self._cache: None if cache is None else cache.past}
         found = self.model(
             encoder_outputs=BaseModelOutput(last_hidden_state=states), attention_mask=mask.long(),

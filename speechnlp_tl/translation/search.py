@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from speechnlp_tl.core.evaluation_mode import evaluating
@@ -79,12 +78,15 @@ def beam_search(
             width = tokens.shape[1]
             last = tokens[:, :, -1:].flatten(0, 1)
             languages = torch.full((len(last),), language, device=device)
-            log_p = F.log_softmax(model.decode(states, mask, last, languages, cache)[:, -1].float(), dim=-1)
-            log_p[:, banned] = -torch.inf
-            totals = scores.unsqueeze(-1) + log_p.double().unflatten(0, (len(active), width))
-            ended = totals[:, :, END].tolist()
-            totals[:, :, END] = -torch.inf
-            best, index = totals.flatten(1).topk(min(beam, width * (totals.shape[-1] - 1)), dim=1)
+            logits = model.decode(states, mask, last, languages, cache)[:, -1].float()
+            whole = logits.logsumexp(-1, keepdim=True)
+            logits[:, banned] = -torch.inf
+            ended = (scores + (logits[:, [END]] - whole).double().view_as(scores)).tolist()
+            logits[:, END] = -torch.inf
+            # the best of a row are among the best of each of its hypotheses
+            top, piece = logits.topk(min(beam, logits.shape[-1] - 1), dim=-1)
+            totals = scores.unsqueeze(-1) + (top - whole).double().unflatten(0, (len(active), width))
+            best, index = totals.flatten(1).topk(min(beam, width * top.shape[-1]), dim=1)
             pairs = zip(active, ended, best.tolist(), tokens, strict=True)
             keep = [place for place, each in enumerate(pairs) if not ends[each[0]].take(*each[1:], length)]
             if not keep:
@@ -92,11 +94,11 @@ def beam_search(
             kept = torch.tensor(keep, device=device)
             active = [active[place] for place in keep]
             scores, index = best[kept], index[kept]
-            pieces = (index % totals.shape[-1]).flatten().unsqueeze(1)
-            chosen = (kept.unsqueeze(1) * width + index // totals.shape[-1]).flatten()
+            pieces = piece.unflatten(0, (-1, width)).flatten(1)[kept].gather(1, index).flatten().unsqueeze(1)
+            chosen = (kept.unsqueeze(1) * width + index // top.shape[-1]).flatten()
             # the encoder's states are needed no more: the cache has their keys and values
-            cache.select(chosen)
-            mask = mask[chosen]
+            cache.select(chosen, kept)
+            mask = mask[kept]
             tokens = torch.cat([tokens.flatten(0, 1)[chosen], pieces], dim=1).unflatten(0, (len(keep), -1))
     return [each.best() for each in ends]
 

@@ -52,21 +52,25 @@ class LayerCache:
     own: tuple[Tensor, Tensor] | None = None
     """Of the target positions so far."""
     source: tuple[Tensor, Tensor] | None = None
+    """Of each source once, whatever the number of its hypotheses."""
 
 
 @dataclass
 class DecoderCache:
-    """What the decoder keeps of the positions it has seen, row by row of a batch."""
+    """What the decoder keeps of the positions it has seen."""
 
     layers: list[LayerCache] = field(default_factory=list)
     length: int = 0
     """Target positions so far."""
 
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows, (N,) int64, in this order; a row may be kept twice."""
+    def select(self, hypotheses: Tensor, sources: Tensor) -> None:
+        """Keep these, (N,) and (R,) int64, in this order; a hypothesis may be kept twice, and those of a source stand
+        together, as many of each."""
         for layer in self.layers:
-            layer.own = None if layer.own is None else (layer.own[0][rows], layer.own[1][rows])
-            layer.source = None if layer.source is None else (layer.source[0][rows], layer.source[1][rows])
+            if layer.own is not None:
+                layer.own = (layer.own[0][hypotheses], layer.own[1][hypotheses])
+            if layer.source is not None and len(sources) < len(layer.source[0]):
+                layer.source = (layer.source[0][sources], layer.source[1][sources])
 
 
 class Attention(nn.Module):
@@ -142,7 +146,9 @@ class DecoderLayer(nn.Module):
         source = self.source_attention.project(states) if cache is None or cache.source is None else cache.source
         if cache is not None:
             cache.source = source
-        x = x + self.dropout(self.source_attention(self.norms[1](x), *source, source_mask))
+        # hypotheses of one source are positions of one query: its keys and values are not copied for each
+        asking = self.norms[1](x).reshape(len(source[0]), -1, x.shape[-1])
+        x = x + self.dropout(self.source_attention(asking, *source, source_mask).view_as(x))
         return x + self.dropout(self.feedforward(self.norms[2](x)))
 
 
@@ -240,7 +246,8 @@ class TranslationTransformer(Translator):
     def decode(
         self, states: Tensor, mask: Tensor, target: Tensor, languages: Tensor, cache: DecoderCache | None = None
     ) -> Tensor:
-        """(B, T, pieces) logits; with a `cache`, `target` is (B, 1), the position behind those in the cache."""
+        """(B, T, pieces) logits; with a `cache`, `target` is (N, 1), the position behind those in the cache, of N / B
+        hypotheses for each row of `mask`, which stand together."""
         x = self._embed(target, 0 if cache is None else cache.length)
         if self.language is not None:
             x = x + self.language(languages).unsqueeze(1)

@@ -28,8 +28,9 @@ class TranslationOutput:
 class Cache(Protocol):
     """What a decoder has seen of its hypotheses."""
 
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows, (N,) int64, in this order; a row may be kept twice."""
+    def select(self, hypotheses: Tensor, sources: Tensor) -> None:
+        """Keep these, (N,) and (R,) int64, in this order; a hypothesis may be kept twice, and those of a source stand
+        together, as many of each."""
 
 
 class Translator(nn.Module, ABC):
@@ -65,11 +66,12 @@ class Translator(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, states: Tensor, mask: Tensor, target: Tensor, languages: Tensor, cache: Any = None) -> Tensor:
-        """(B, T, pieces) logits; with a `cache`, `target` is (B, 1), the position behind those in the cache.
+        """(B, T, pieces) logits; with a `cache`, `target` is (N, 1), the position behind those in the cache.
 
         Args:
             states: of the encoder; looked at only once with a cache.
-            mask: (B, S) True at the source's real positions.
+            mask: (B, S) True at the source's real positions. With a cache a row is a source of N / B hypotheses, which
+                stand together in `target`.
         """
 
     def pool(self, states: Tensor, source: Tensor) -> Tensor:

@@ -50,16 +50,21 @@ def test_decoding_with_a_cache_gives_the_logits_of_decoding_without(tiny, settin
     assert torch.allclose(torch.cat(steps, 1), whole, atol=1e-5)
 
 
-def test_a_cache_follows_the_rows_that_are_kept(tiny):
+def test_a_cache_follows_the_hypotheses_and_sources_that_are_kept(tiny):
     model = tiny().eval()
-    states, cache, languages = model.encode(SOURCE), DecoderCache(), torch.tensor([1, 1])
-    model.decode(states, SOURCE != PAD, TARGET[:, :1], languages, cache)
-    rows = torch.tensor([1, 1, 0])
-    cache.select(rows)
-    found = model.decode(states[rows], (SOURCE != PAD)[rows], TARGET[rows, 1:2], languages[:1].repeat(3), cache)
-    assert torch.allclose(
-        found[:, 0], model(SOURCE[rows], TARGET[rows, :2], torch.tensor([1, 1, 1])).logits[:, 1], atol=1e-5
-    )
+    states, cache, mask = model.encode(SOURCE), DecoderCache(), SOURCE != PAD
+    model.decode(states, mask, TARGET[:, :1], torch.tensor([1, 1]), cache)
+    # two hypotheses of each source, then those of the second one alone, in another order
+    rows = torch.tensor([0, 0, 1, 1])
+    cache.select(rows, torch.tensor([0, 1]))
+    second = torch.stack([TARGET[0, 1], TARGET[1, 1], TARGET[1, 1], TARGET[0, 1]]).unsqueeze(1)
+    model.decode(states, mask, second, torch.ones(4, dtype=torch.int64), cache)
+    cache.select(torch.tensor([3, 2]), torch.tensor([1]))
+    third = TARGET[:, 2:3]
+    found = model.decode(states, mask[1:], third, torch.tensor([1, 1]), cache)
+    so_far = torch.cat([TARGET[[1, 1], :1], second[[3, 2]], third], dim=1)
+    expected = model(SOURCE[[1, 1]], so_far, torch.tensor([1, 1])).logits[:, 2]
+    assert torch.allclose(found[:, 0], expected, atol=1e-5)
 
 
 def test_the_target_language_makes_a_difference_only_where_it_is_said(tiny):
