@@ -71,6 +71,10 @@ TRANSLATION_BEAM = "beam search"
 TRANSLATION_PIECES, TRANSLATION_SENTENCES, TRANSLATION_BLEU = "target pieces per second", "sentences per second", "BLEU"
 TRANSLATION_OVERHEAD, TRANSLATION_HF_RATIO = "overhead of training", "ratio of training"
 TRANSLATION_SEARCH_RATIO = "ratio of search"
+LANGUAGES_EIGHT, LANGUAGES_NINE = "eight languages", "nine languages"
+LANGUAGES_ONE, LANGUAGES_ABSENT = "one language, one head", "one language, nine heads"
+LANGUAGES_SECONDS, LANGUAGES_RATIO = "seconds of an epoch", "nine over eight"
+LANGUAGES_ABSENT_RATIO = "nine heads over one"
 COMMAND, IN_PROCESS = "whole command", "in a running process"
 
 
@@ -79,7 +83,7 @@ def shape_name(shape: Sequence[int], threads: int) -> str:
 
 
 _DANN = ("dann_skada", DANN_RATIO, 3, False, " x")
-_TRANSLATION = ("translation_speed",)
+_TRANSLATION, _LANGUAGES = ("translation_speed",), ("multilingual_speed",)
 CLAIMS = (
     Claim("Full-sum loss against `ctc_loss` of PyTorch, time", "full_sum", "ratio", 3, unit=" x"),
     Claim("Trainer against a bare PyTorch loop, overhead", "trainer_overhead", "overhead", 5, unit=" %"),
@@ -109,6 +113,8 @@ CLAIMS = (
         False,
         " x",
     ),
+    Claim("The ninth language beside eight, time of the same speech", *_LANGUAGES, LANGUAGES_RATIO, 1.125, unit=" x"),
+    Claim("Eight heads that a step does not use, time", *_LANGUAGES, LANGUAGES_ABSENT_RATIO, 1.05, unit=" x"),
     Claim("`speechnlp-tl --help`", "startup", "seconds", 0.5, unit=" s"),
     Claim("Peak memory of CSLS among 200,000 words", "csls", "peak_mb", 4000, unit=" MB"),
     Claim("Peak memory of aligning 200,000 words", "alignment_speed", "peak_mb", 4000, unit=" MB"),
@@ -201,6 +207,13 @@ TABLES = (
         "processor has it and score what may be among the best again in float64, so the result is exact; the bare "
         "products in bfloat16 are beside it. `means of candidates`: also exact, but only the means of targets that "
         "can still be among the best are computed. Agreement is with the exact translations.",
+    ),
+    TableSpec(
+        "Languages",
+        rows=("budget", "system"),
+        where={"recipe": "multilingual_speed"},
+        text="An epoch of the same minutes of speech through `MultilingualTask` and `Trainer`, every language with a "
+        "head of 40 phones.",
     ),
     TableSpec("Start", rows=("system",), where={"recipe": "startup"}),
 )

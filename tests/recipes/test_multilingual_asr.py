@@ -1,0 +1,201 @@
+"""The recipe multilingual_asr: what is trained on what, what a new language's model does not know, how numbers are put
+together."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from data_prep.fetch import CORPORA, is_available
+from speechnlp_tl.core.config import load_config
+from speechnlp_tl.errors import InputError
+from speechnlp_tl.evaluation.results import Record
+from speechnlp_tl.speech.data_dir import DataDir, Utterance
+
+ROOT = Path(__file__).parents[2]
+RECIPE = ROOT / "recipes" / "multilingual_asr"
+MODULES = ("settings", "prepare", "train", "recognise", "frames", "score", "tables")
+CONFIGS = ("synthetic", "real", "made", "made-gpu")
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[SimpleNamespace]:
+    """The recipe's own modules; other recipes have modules of the same names."""
+    earlier = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
+    sys.path.insert(0, str(RECIPE / "local"))
+    yield SimpleNamespace(**{name: importlib.import_module(name) for name in MODULES})
+    sys.path.remove(str(RECIPE / "local"))
+    for name in MODULES:
+        sys.modules.pop(name, None)
+    sys.modules.update(earlier)
+
+
+def prepared(config, root: Path, local: SimpleNamespace) -> Path:
+    """Folders as stage 1 leaves them, with nothing in them; Mandarin and Hebrew have no ten minutes."""
+    for name in config.languages:
+        for minutes in config.minutes:
+            if minutes != local.settings.ALL and not (name in ("zh", "he") and minutes == 10):
+                for seed in range(config.seeds):
+                    local.settings.part(root, name, minutes, seed).mkdir(parents=True)
+        for part in ("train", "dev", "test-one"):
+            (root / name / part).mkdir(parents=True)
+    return root
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_training_of_a_configuration_has_settings_that_fit(local, name: str, tmp_path: Path) -> None:
+    config = load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig)
+    data = prepared(config, tmp_path, local)
+    made = [local.train.trainings(config, data, Path("runs"), seed) for seed in range(config.seeds)]
+    folders = [folder for each in made for folder in each]
+    assert len(set(folders)) == len(folders) > 2
+    learned = {
+        config.learned_folder(Path("runs"), *each[:3], data, each[3])
+        for each in config.learnings(data)
+        if each[0] != local.settings.SCRATCH
+    }
+    heard = {each.model for each in local.recognise.hearings(config, data, Path("runs"))}
+    assert heard == {*folders, *learned}, "what is trained is heard, and nothing else"
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_source_has_not_heard_the_language_that_it_will_learn(local, name: str, tmp_path: Path) -> None:
+    config = load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig)
+    data = prepared(config, tmp_path, local)
+    trained = {
+        folder: experiment
+        for seed in range(config.seeds)
+        for folder, experiment in local.train.trainings(config, data, Path("runs"), seed).items()
+    }
+    for method, target, minutes, seed in config.learnings(data):
+        if method == local.settings.SCRATCH:
+            own = trained[config.learned_folder(Path("runs"), method, target, minutes, data, seed)]
+            assert list(own.languages) == [target]
+            assert own.data.train == [local.settings.part(data, target, minutes, seed)]
+            assert own.data.dev == []
+        else:
+            source = trained[config.source_folder(Path("runs"), method, target, data, seed)]
+            assert target not in source.languages
+            assert not any(f"/{target}/" in f"{path}/" for path in [*source.data.train, *source.data.dev])
+
+
+def test_a_language_is_learned_from_what_it_has(local, tmp_path: Path) -> None:
+    config = load_config(RECIPE / "conf" / "real.yaml", local.settings.RecipeConfig)
+    data = prepared(config, tmp_path, local)
+    budgets = {(target, minutes) for _, target, minutes, _ in config.learnings(data)}
+    assert ("ar", 10) in budgets
+    assert ("zh", 10) not in budgets
+    assert ("zh", local.settings.ALL) in budgets
+
+
+def test_each_language_has_as_many_updates_and_seconds_alone_as_with_others(local) -> None:
+    config = load_config(RECIPE / "conf" / "real.yaml", local.settings.RecipeConfig)
+    alone = config.experiment_of(["ar"], Path("data"), 0, {})
+    together = config.experiment_of(list(config.languages), Path("data"), 0, {})
+    assert alone.train.steps == together.train.steps
+    assert together.batch_seconds == len(config.languages) * alone.batch_seconds
+    assert alone.encoder == together.encoder
+    assert alone.languages["ar"] == together.languages["ar"], "the same words and language model"
+
+
+def test_made_languages_are_heard_before_the_real_ones(local) -> None:
+    config = load_config(RECIPE / "conf" / "made.yaml", local.settings.RecipeConfig)
+    assert len(config.pretrain) >= 10
+    assert config.others("ar") == config.pretrain
+    folders = {config.others_folder(Path("runs"), target, Path("data"), 0, {}) for target in config.learned}
+    assert folders == set(config.systems_folders(Path("runs"), "pretrained", Path("data"), 0).values())
+
+
+def test_changed_speech_is_another_run(local, tmp_path: Path) -> None:
+    config = load_config(RECIPE / "conf" / "synthetic.yaml", local.settings.RecipeConfig)
+    data = prepared(config, tmp_path, local)
+
+    def folders() -> list[Path]:
+        return [config.learned_folder(Path("runs"), "fine-tuned, kld", "it", 0.2, data, 0),
+                *config.systems_folders(Path("runs"), "monolingual", data, 0).values()]  # fmt: skip
+
+    first = folders()
+    (local.settings.part(data, "it", 0.2, 0) / "text").write_text("one ciao\n")
+    learned, *systems = folders()
+    assert (learned != first[0], systems == first[1:]) == (True, True)
+    (data / "en" / "train" / "text").write_text("one hello\n")
+    assert folders()[0] != learned, "its source has heard English"
+
+
+def test_minutes_of_a_seed_are_part_of_more_minutes(local) -> None:
+    pool = [Utterance(f"u{number:03d}", f"s{number % 7}", "a.wav", "word", duration=2.5) for number in range(100)]
+    few, more = (local.prepare._minutes(pool, minutes, 1) for minutes in (0.5, 2))
+    assert sum(each.duration for each in few) == 30
+    assert {each.id for each in few} < {each.id for each in more}
+    assert {each.id for each in few} != {each.id for each in local.prepare._minutes(pool, 0.5, 2)}
+    assert local.prepare._minutes(pool, 5, 1) is None
+
+
+def test_settings_that_do_not_fit_are_told(local) -> None:
+    good = load_config(RECIPE / "conf" / "synthetic.yaml", local.settings.RecipeConfig)
+    for change, message in (
+        ({"targets": ["xx"]}, "no such language: xx"),
+        ({"minutes": [0]}, "above 0"),
+        ({"picture": ["monolingual"]}, "no multilingual system"),
+        ({"methods": {"a": {"settings": {}, "source": "nobody"}}}, "names no system: nobody"),
+        ({"systems": {"pretrained": {"pretraining": True}}, "picture": []}, "pretrain"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            local.settings.RecipeConfig.model_validate({**good.model_dump(), **change})
+    bad = good.model_copy(update={"experiment": {**good.experiment, "encodr": {}}})
+    with pytest.raises(InputError, match="encodr"):
+        bad.experiment_of(["en"], Path("data"), 0, {})
+
+
+def row(**facts: object) -> Record:
+    return Record.model_validate({"recipe": "multilingual_asr", "corpus": "real", "seeds": 1, **facts})
+
+
+def test_three_times_the_speech_from_scratch_stands_beside(local) -> None:
+    scratch = {1: 30.0, 3: 20.0, 10: 10.0}
+    records = [row(system="from scratch", target="ar/a", budget=m, metric="wer", value=v) for m, v in scratch.items()]
+    records += [
+        row(system="frozen", target="ar/a", budget=m, metric="wer", value=v) for m, v in {1: 18.0, 3: 12.0}.items()
+    ]
+    text = local.tables._thirds(records)
+    # 18 against 20 of three minutes, 12 against 10 of ten
+    assert "| frozen | 2 | 1 | 15.0 | 15.0 |" in text
+
+
+def test_real_and_made_speech_share_no_table(local) -> None:
+    records = [
+        row(system=system, target=target, metric="wer", value=10.0, synthetic=made)
+        for system in ("monolingual", "multilingual")
+        for target, made in (("ar/arabic", False), ("de/made", True))
+    ]
+    parts = local.tables.sections(records, "real")
+    real, made = (parts.index(f"### {name}") for name in ("Real speech", "Made speech (espeak-ng)"))
+    assert "ar/arabic" in parts[real + 1]
+    assert "de/made" not in parts[real + 1]
+    assert "de/made" in parts[made + 1]
+
+
+def test_no_speaker_of_the_real_corpora_is_on_two_sides_except_in_hebrew(local, tmp_path: Path) -> None:
+    needed = [corpus for own in local.prepare.REAL.values() for corpus in own]
+    if absent := [name for name in needed if not is_available(CORPORA[name])]:
+        pytest.skip(f"{', '.join(absent)} not in SPEECHNLP_DATA")
+    config = load_config(RECIPE / "conf" / "real.yaml", local.settings.RecipeConfig)
+    sources = local.prepare.fetch_all(needed)
+    for name in ("ar", "zh", "he"):
+        speech = local.prepare._READERS[name](sources, tmp_path)
+        local.prepare._write(tmp_path / "out" / name, name, speech, config)
+        sides = [{each.speaker for each in DataDir.read(path)} for path in
+                 (tmp_path / "out" / name / part for part in ("train", "dev"))]  # fmt: skip
+        sides += [{each.speaker for each in DataDir.read(path)} for path in
+                  local.settings.tests(tmp_path / "out", name).values()]  # fmt: skip
+        apart = all(not one & other for number, one in enumerate(sides) for other in sides[:number])
+        assert apart == (name != "he")
+        for path in (tmp_path / "out" / name).glob("minutes-*"):
+            chosen = DataDir.read(path)
+            assert {each.speaker for each in chosen} <= sides[0]
+            assert {each.language for each in chosen} == {name}
