@@ -2,6 +2,7 @@
 # Languages that share hidden layers, each with a head of its own HMM states, and a new language from minutes of speech.
 #
 #   ./run.sh                              # English, Arabic, Mandarin and Hebrew: real speech at 8 kHz
+#   ./run.sh --conf conf/layers.yaml      # which layers a new language needs from the others
 #   ./run.sh --corpus made                # ten languages read by espeak-ng, then the real ones from them
 #   ./run.sh --corpus made --conf conf/made-gpu.yaml         # hours of them: for a GPU
 #   ./run.sh --corpus synthetic           # three small made languages, no network, under two minutes
@@ -13,6 +14,9 @@ publish=false         # copy results.json, RESULTS.md and figures beside this sc
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 conf=${conf:-conf/$corpus.yaml}
 
+# other settings are another corpus in the results
+named=$corpus
+case $(basename -- "$conf" .yaml) in real | made | synthetic) ;; *) named=$corpus-$(basename -- "$conf" .yaml) ;; esac
 given=(--conf "$conf" --data "$data/speech")
 stage 0 "download the corpora" -- \
   python local/prepare.py --corpus "$corpus" --conf "$conf" --out "$data/speech" --download-only
@@ -24,10 +28,10 @@ stage 3 "learn new languages" "$data/speech" "$exp/runs" local -- \
 stage 4 "recognise" "$data/speech" "$exp/runs" local -- \
   python local/recognise.py "${given[@]}" --runs "$exp/runs" --out "$exp/hypotheses" --jobs "$jobs"
 stage 5 "score" "$data/speech" "$exp/hypotheses" local -- \
-  python local/score.py --corpus "$corpus" "${given[@]}" --runs "$exp/runs" --hypotheses "$exp/hypotheses" \
+  python local/score.py --corpus "$named" "${given[@]}" --runs "$exp/runs" --hypotheses "$exp/hypotheses" \
   --out "$exp/results.json"
 stage 5 "pictures" "$exp/results.json" "$exp/runs" local -- \
-  python local/pictures.py --corpus "$corpus" "${given[@]}" --runs "$exp/runs" --results "$exp/results.json" \
+  python local/pictures.py --corpus "$named" "${given[@]}" --runs "$exp/runs" --results "$exp/results.json" \
   --out "$exp/figures"
 stage 6 "report" "$exp/results.json" "$exp/figures" local -- \
   python local/report.py --results "$exp/results.json" --figures "$exp/figures" --out "$exp" --publish "$publish"

@@ -20,7 +20,7 @@ from speechnlp_tl.speech.data_dir import DataDir, Utterance
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "multilingual_asr"
 MODULES = ("settings", "prepare", "train", "recognise", "frames", "score", "tables")
-CONFIGS = ("synthetic", "real", "made", "made-gpu")
+CONFIGS = ("synthetic", "real", "layers", "made", "made-gpu")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_every_training_of_a_configuration_has_settings_that_fit(local, name: st
     learned = {
         config.learned_folder(Path("runs"), *each[:3], data, each[3])
         for each in config.learnings(data)
-        if each[0] != local.settings.SCRATCH
+        if each[0] not in local.settings.UNTAUGHT
     }
     heard = {each.model for each in local.recognise.hearings(config, data, Path("runs"))}
     assert heard == {*folders, *learned}, "what is trained is heard, and nothing else"
@@ -78,6 +78,11 @@ def test_a_source_has_not_heard_the_language_that_it_will_learn(local, name: str
             assert list(own.languages) == [target]
             assert own.data.train == [local.settings.part(data, target, minutes, seed)]
             assert own.data.dev == []
+        elif method == local.settings.JOINT:
+            own = trained[config.learned_folder(Path("runs"), method, target, minutes, data, seed)]
+            assert list(own.languages) == [*config.others(target), target]
+            assert own.data.train[-1] == local.settings.part(data, target, minutes, seed)
+            assert not any(f"/{target}/" in f"{path}/" for path in [*own.data.train[:-1], *own.data.dev])
         else:
             source = trained[config.source_folder(Path("runs"), method, target, data, seed)]
             assert target not in source.languages

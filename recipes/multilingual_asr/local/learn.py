@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import torch
-from settings import SCRATCH, RecipeConfig, part
+from settings import UNTAUGHT, RecipeConfig, part
 
 from data_prep.command import run
 from recipes.run_records import in_parallel, record_of, write_record
@@ -33,7 +33,7 @@ def _work(arguments: argparse.Namespace) -> None:
     work: list[Item] = [
         (config, arguments.data, arguments.runs, *each)
         for each in config.learnings(arguments.data)
-        if each[0] != SCRATCH
+        if each[0] not in UNTAUGHT
     ]
     in_parallel(_learn, [item for item in work if not record_of(_folder(item)).is_file()], arguments.jobs)
 

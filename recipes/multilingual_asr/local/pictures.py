@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from settings import SCRATCH, RecipeConfig
 from data_prep.command import run
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.evaluation.domain_plots import Cloud, clouds
-from speechnlp_tl.evaluation.plots import adaptation_curve, save, series_from_records
+from speechnlp_tl.evaluation.plots import Series, adaptation_curve, layer_sweep, save, series_from_records
 from speechnlp_tl.evaluation.results import Record, read_results
 from speechnlp_tl.speech.models import load_multilingual
 from speechnlp_tl.speech.topology import SILENCE
@@ -34,7 +35,9 @@ def main() -> None:
 def _work(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.conf, RecipeConfig)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    _curves(arguments.corpus, read_results(arguments.results), arguments.out)
+    records = read_results(arguments.results)
+    _curves(arguments.corpus, records, arguments.out)
+    _sweeps(arguments.corpus, records, arguments.out)
     found: dict[str, Frames] = {}
     for system in config.picture:
         folder = next(iter(config.systems_folders(arguments.runs, system, arguments.data, 0).values()))
@@ -58,6 +61,24 @@ def _curves(corpus: str, records: Sequence[Record], out: Path) -> None:
         title = f"{target}: with and without the other languages"
         figure = adaptation_curve(series, unit="minutes", title=title, amount="speech of the new language")
         save(figure, out / f"{corpus}-curve-{target.replace('/', '-')}.png")
+
+
+def _sweeps(corpus: str, records: Sequence[Record], out: Path) -> None:
+    """A picture for each new language's test set: error against how many layers were copied from either end."""
+    named = re.compile(r"(first|last) (\d+) layers copied")
+    own = [each for each in records if each.metric == "wer" and named.fullmatch(each.system)]
+    for target in dict.fromkeys(str(each.target) for each in own):
+        sides = []
+        for side in ("first", "last"):
+            found = [(int(match[2]), each) for each in own
+                     if each.target == target and (match := named.fullmatch(each.system)) and match[1] == side]  # fmt: skip
+            found.sort(key=lambda pair: pair[0])
+            values, intervals = [each.value for _, each in found], [each.ci95 for _, each in found]
+            sides.append(Series(f"the {side} layers", [n for n, _ in found], values, intervals))
+        levels = {each.system: each.value for each in records
+                  if each.target == target and each.metric == "wer" and each.system in (SCRATCH, "all layers copied")}  # fmt: skip
+        figure = layer_sweep(*sides, levels, title=f"{target}: layers copied from a model of the other languages")
+        save(figure, out / f"{corpus}-layers-{target.replace('/', '-')}.png")
 
 
 def replace_budget(record: Record) -> Record:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from settings import ALL, RECIPE, RecipeConfig
+from settings import ALL, RECIPE, UNTAUGHT, RecipeConfig
 
 from data_prep import an4, fsdd, spoken_words, synthetic, yesno
 from data_prep.bible import read_edition
@@ -86,9 +86,7 @@ def _write(folder: Path, name: str, speech: Speech, config: RecipeConfig) -> Non
     estimate(said, NGRAM_ORDER, speech.lexicon.words).write_arpa(folder / "lm.arpa")
     parts = {"train": speech.train, "dev": speech.dev}
     parts |= {f"test-{test}": utterances for test, utterances in speech.tests.items()}
-    budgets = {
-        each for method in ("", *config.methods) for each in (config.budgets(method) if method else config.minutes)
-    }
+    budgets = {each for method in (*UNTAUGHT, *config.methods) for each in config.budgets(method)}
     for minutes in sorted(each for each in budgets if each != ALL):
         for seed in range(config.seeds):
             chosen = _minutes(speech.pool, float(minutes), seed)

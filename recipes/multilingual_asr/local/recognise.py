@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from settings import ALONE, SCRATCH, RecipeConfig, data_digest, tests
+from settings import ALONE, JOINT, SCRATCH, RecipeConfig, data_digest, tests
 
 from data_prep.command import run
 from recipes.run_records import digest_of, in_parallel, record_of, write_record
@@ -26,7 +26,7 @@ class Hearing:
     model: Path
     languages: tuple[str, ...]
     search: Path | None = None
-    """Model whose search weights are taken: of one that had no dev speech."""
+    """Model whose search weights are taken for the first language, of which there was no dev speech."""
     choose: bool = False
     """Also find out the language."""
 
@@ -62,12 +62,12 @@ def _hearings(config: RecipeConfig, data: Path, runs: Path) -> Iterator[Hearing]
     for method, target, minutes, seed in config.learnings(data):
         folder = config.learned_folder(runs, method, target, minutes, data, seed)
         others = tuple(config.others(target))
+        source = config.source_folder(runs, method, target, data, seed)
+        yield Hearing(source, others)
         if method == SCRATCH:
-            source = config.others_folder(runs, target, data, seed, {})
             yield Hearing(folder, (target,), search=source)
         else:
-            yield Hearing(folder, (target, *others))
-            yield Hearing(config.source_folder(runs, method, target, data, seed), others)
+            yield Hearing(folder, (target, *others), search=source if method == JOINT else None)
 
 
 def place(data: Path, out: Path, hearing: Hearing) -> Path:
@@ -84,7 +84,7 @@ def _recognise(item: tuple[Path, Path, Hearing]) -> str:
     record: dict[str, dict[str, dict[str, str]]] = {"words": {}, "language": {}}
     for language in hearing.languages:
         own = recognisers.language(language)
-        if search is not None:
+        if search is not None and language == hearing.languages[0]:
             own = own.with_decoding(search.lm_scale, search.insertion_penalty)
         for name, path in tests(data, language).items():
             speech = list(DataDir.read(path))

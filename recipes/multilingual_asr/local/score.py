@@ -190,8 +190,8 @@ def _forgotten(
     mean, earlier = (sum(each.wer for each in part) / len(part) for part in (after, before))
     facts = facts | {"synthetic": any(_is_made(config, name) for name in config.others(target))}
     rows = [Record(**facts, target=target, metric=FORGOTTEN, value=mean, notes=f"{earlier:.2f} before")]
-    sizes = json.loads(record_of(models[0]).read_text(encoding="utf-8"))
-    if "grown" in sizes:
+    if record_of(models[0]).is_file():
+        sizes = json.loads(record_of(models[0]).read_text(encoding="utf-8"))
         grown = sizes["grown"] - sizes["parameters"]
         rows.append(
             Record(**facts, target=target, metric=PARAMETERS, value=float(grown), notes=f"{sizes['trained']} trained")

@@ -22,6 +22,10 @@ PRETRAINED = "pretrained"
 """The system of the languages that are learned before the real ones."""
 SCRATCH = "from scratch"
 """A new language without the others."""
+JOINT = "with the others from the start"
+"""A new language trained together with all speech of the others: multi-task training."""
+UNTAUGHT = (SCRATCH, JOINT)
+"""Ways to a model of a language that teach no finished model."""
 ALL = "all"
 """The budget that is all of a language's speech."""
 
@@ -53,10 +57,11 @@ class RecipeConfig(StrictModel):
     experiment: dict[str, Any] = Field(description="of speechnlp-tl train, without task, data and languages")
     steps: PositiveInt = Field(description="of a monolingual training, and of a multilingual one")
     batch_seconds: PositiveFloat = Field(description="of each language in a step")
-    systems: dict[str, SystemConfig] = Field(min_length=1)
+    systems: dict[str, SystemConfig] = Field(default_factory=dict)
     targets: list[str] | None = Field(None, description="languages to be learned as new; all when not given")
     minutes: list[float | str] = Field(min_length=1, description="of the new language, or 'all'")
     scratch_steps: PositiveInt = 300
+    joint_minutes: list[float | str] = Field(default_factory=list, description="budgets of training with the others")
     methods: dict[str, MethodConfig] = Field(default_factory=dict)
     picture: list[str] = Field(default_factory=list, max_length=2, description="systems whose last layer is drawn")
 
@@ -73,7 +78,11 @@ class RecipeConfig(StrictModel):
         sources = {method.source for method in self.methods.values()} - {"others", *self.systems}
         if sources:
             raise ValueError(f"'source' names no system: {', '.join(sorted(sources))}")
-        budgets = [*self.minutes, *(each for method in self.methods.values() for each in method.minutes or [])]
+        budgets = [
+            *self.minutes,
+            *self.joint_minutes,
+            *(each for method in self.methods.values() for each in method.minutes or []),
+        ]
         bad = [
             each
             for each in budgets
@@ -130,6 +139,14 @@ class RecipeConfig(StrictModel):
         train = made.train.model_copy(update={"metric": None, "patience": None})
         return made.model_copy(update={"data": speech, "train": train})
 
+    def joint_of(self, target: str, data: Path, minutes: float | str, seed: int) -> MultilingualExperiment:
+        """A model of all speech of the others and some minutes of one language; no dev speech of that one."""
+        languages = [*self.others(target), target]
+        made = self.experiment_of(languages, data, seed, {})
+        own = [*made.data.train[:-1], part(data, target, minutes, seed)]
+        speech = made.data.model_copy(update={"train": own, "dev": made.data.dev[:-1]})
+        return made.model_copy(update={"data": speech})
+
     def method_of(self, method: str, data: Path, target: str, seed: int) -> NewLanguageConfig:
         """What `speechnlp-tl adapt` is given."""
         content = {**self.methods[method].settings, "words": words_of(data, target), "seed": seed}
@@ -155,7 +172,7 @@ class RecipeConfig(StrictModel):
 
     def source_folder(self, runs: Path, method: str, target: str, data: Path, seed: int) -> Path:
         """Of the model that a method teaches `target`."""
-        source = self.methods[method].source
+        source = "others" if method in UNTAUGHT else self.methods[method].source
         settings = {} if source == "others" else self.systems[source].settings
         return self.others_folder(runs, target, data, seed, settings)
 
@@ -169,19 +186,24 @@ class RecipeConfig(StrictModel):
         if method == SCRATCH:
             experiment = self.scratch_of(target, data, minutes, seed)
             return self.folder(runs, f"{SCRATCH} {target} {minutes}", experiment, seed)
+        if method == JOINT:
+            experiment = self.joint_of(target, data, minutes, seed)
+            return self.folder(runs, f"{JOINT} {target} {minutes}", experiment, seed)
         source = self.source_folder(runs, method, target, data, seed).name
         settings = self.method_of(method, data, target, seed).model_dump(mode="json")
         depends = [source, settings, data_digest(part(data, target, minutes, seed))]
         return runs / f"{plain(f'{method} {target} {minutes}')}.{seed}-{digest_of(depends)}"
 
     def budgets(self, method: str) -> list[float | str]:
-        return self.minutes if method == SCRATCH else self.methods[method].minutes or self.minutes
+        if method in UNTAUGHT:
+            return self.minutes if method == SCRATCH else self.joint_minutes
+        return self.methods[method].minutes or self.minutes
 
     def learnings(self, data: Path) -> list[tuple[str, str, float | str, int]]:
         """(method, target, minutes, seed) of every learning that there is speech for."""
         found = []
-        for method in [SCRATCH, *self.methods]:
-            limit = None if method == SCRATCH else self.methods[method].seeds
+        for method in [*UNTAUGHT, *self.methods]:
+            limit = None if method in UNTAUGHT else self.methods[method].seeds
             for target in self.learned:
                 for minutes in self.budgets(method):
                     for seed in self.seeds_of(limit):

@@ -1,5 +1,5 @@
-"""Stage 2: a model for each system and seed, one of all other languages for each that will be learned as new, and one
-of a new language's minutes alone."""
+"""Stage 2: a model for each system and seed, one of all other languages for each that will be learned as new, and those
+of a new language's minutes alone or with the others' speech."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from settings import ALONE, SCRATCH, RecipeConfig
+from settings import ALONE, SCRATCH, UNTAUGHT, RecipeConfig
 
 from data_prep.command import run
 from recipes.run_records import in_parallel
@@ -46,14 +46,15 @@ def trainings(config: RecipeConfig, data: Path, runs: Path, seed: int) -> dict[P
     for method, target, minutes, of_seed in config.learnings(data):
         if of_seed != seed:
             continue
-        if method == SCRATCH:
+        source = "others" if method in UNTAUGHT else config.methods[method].source
+        settings = {} if source == "others" else config.systems[source].settings
+        folder = config.source_folder(runs, method, target, data, seed)
+        # also where nothing is taught: its search weights are those of all methods
+        found[folder] = config.experiment_of(config.others(target), data, seed, settings)
+        if method in UNTAUGHT:
             folder = config.learned_folder(runs, method, target, minutes, data, seed)
-            found[folder] = config.scratch_of(target, data, minutes, seed)
-        else:
-            source = config.methods[method].source
-            settings = {} if source == "others" else config.systems[source].settings
-            folder = config.source_folder(runs, method, target, data, seed)
-            found[folder] = config.experiment_of(config.others(target), data, seed, settings)
+            made = config.scratch_of if method == SCRATCH else config.joint_of
+            found[folder] = made(target, data, minutes, seed)
     return found
 
 
