@@ -204,3 +204,18 @@ def test_no_speaker_of_the_real_corpora_is_on_two_sides_except_in_hebrew(local, 
             chosen = DataDir.read(path)
             assert {each.speaker for each in chosen} <= sides[0]
             assert {each.language for each in chosen} == {name}
+
+
+def test_the_sweep_of_layers_is_drawn(local, tmp_path: Path) -> None:
+    pictures = importlib.import_module("pictures")
+    try:
+        records = [
+            row(system=f"{side} {count} layers copied", target="ar/arabic", budget=3, metric="wer", value=10.0 + count)
+            for side in ("first", "last")
+            for count in (1, 2, 3)
+        ]
+        records.append(row(system="from scratch", target="ar/arabic", budget=3, metric="wer", value=30.0))
+        pictures._sweeps("real-layers", records, tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["real-layers-layers-ar-arabic.png"]
+    finally:
+        sys.modules.pop("pictures", None)

@@ -66,19 +66,26 @@ def _curves(corpus: str, records: Sequence[Record], out: Path) -> None:
 def _sweeps(corpus: str, records: Sequence[Record], out: Path) -> None:
     """A picture for each new language's test set: error against how many layers were copied from either end."""
     named = re.compile(r"(first|last) (\d+) layers copied")
-    own = [each for each in records if each.metric == "wer" and named.fullmatch(each.system)]
-    for target in dict.fromkeys(str(each.target) for each in own):
-        sides = []
-        for side in ("first", "last"):
-            found = [(int(match[2]), each) for each in own
-                     if each.target == target and (match := named.fullmatch(each.system)) and match[1] == side]  # fmt: skip
-            found.sort(key=lambda pair: pair[0])
-            values, intervals = [each.value for _, each in found], [each.ci95 for _, each in found]
-            sides.append(Series(f"the {side} layers", [n for n, _ in found], values, intervals))
-        levels = {each.system: each.value for each in records
-                  if each.target == target and each.metric == "wer" and each.system in (SCRATCH, "all layers copied")}  # fmt: skip
-        figure = layer_sweep(*sides, levels, title=f"{target}: layers copied from a model of the other languages")
+    scored = [each for each in records if each.metric == "wer" and each.budget is not None]
+    swept = [each for each in scored if named.fullmatch(each.system)]
+    for target in dict.fromkeys(str(each.target) for each in swept):
+        sides: dict[str, dict[int, Record]] = {"first": {}, "last": {}}
+        for each in swept:
+            match = named.fullmatch(each.system)
+            if match and each.target == target:
+                sides[match[1]][int(match[2])] = each
+        lines = [_line(f"the {side} layers", found) for side, found in sides.items()]
+        level = {SCRATCH, "all layers copied"}
+        levels = {each.system: each.value for each in scored if each.target == target and each.system in level}
+        figure = layer_sweep(*lines, levels, title=f"{target}: layers copied from a model of the other languages")
         save(figure, out / f"{corpus}-layers-{target.replace('/', '-')}.png")
+
+
+def _line(label: str, found: dict[int, Record]) -> Series:
+    counts = sorted(found)
+    ends = [found[count].ci95 or (float("nan"), float("nan")) for count in counts]
+    low, high = ([pair[side] for pair in ends] for side in (0, 1))
+    return Series(label, counts, [found[count].value for count in counts], low, high)
 
 
 def replace_budget(record: Record) -> Record:
