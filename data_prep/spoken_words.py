@@ -149,7 +149,18 @@ def _from_table(table: Path) -> list[Recording]:
                 problems.append(Problem(f"there is no {row['path']}", file=table, line=line))
             key = (row["speaker"], row["transcript"])
             counts[key] = counts.get(key, 0) + 1
-            found.append(Recording(*key, counts[key], path, PARTS.get(row.get("split") or "")))
+            stated = row.get("split") or ""
+            if stated and stated not in PARTS:
+                problems.append(Problem(f"split '{stated}' is none of {', '.join(PARTS)}", file=table, line=line))
+            found.append(Recording(*key, counts[key], path, PARTS.get(stated)))
+    parts: dict[str, set[str | None]] = {}
+    for each in found:
+        parts.setdefault(each.speaker, set()).add(each.part)
+    problems += [
+        Problem(f"speaker {name} stands in several splits, or in none at times", file=table)
+        for name, named in parts.items()
+        if len(named) > 1 and not problems
+    ]
     if problems:
         raise InputError(problems)
     return found

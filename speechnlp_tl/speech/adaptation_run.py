@@ -26,7 +26,7 @@ from speechnlp_tl.speech.audio_check import check_audio
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.decoder import Hypothesis
-from speechnlp_tl.speech.models import load_recogniser, model_folder, write_adapter
+from speechnlp_tl.speech.models import LANGUAGE, load_recogniser, model_folder, write_adapter
 from speechnlp_tl.speech.recogniser import Recogniser
 from speechnlp_tl.speech.selection import Trial, best_of, cross_validate
 from speechnlp_tl.transfer.adapters import attached
@@ -53,6 +53,8 @@ class AdaptationRun:
     """Speech of the source's speakers that measures forgetting, and what matters to them."""
     choose: bool = False
     """Choose the strength by cross-validation."""
+    language: str | None = None
+    """Of a multilingual source model, the one that is adapted."""
     dropped: int = 0
     """Transcripts of the adaptation speech that a method of audio alone does not look at."""
     adapted: Adapted | None = None
@@ -111,7 +113,7 @@ class AdaptationRun:
         if not method.needs_transcripts:
             dropped = sum(utterance.text is not None for utterance in utterances)
             utterances = [replace(utterance, text=None) for utterance in utterances]
-        run = cls(model, out, source, utterances, settings, allow_pipes, test, old, choose, dropped)
+        run = cls(model, out, source, utterances, settings, allow_pipes, test, old, choose, language, dropped)
         if occupied and not run.finished:
             raise taken
         return run
@@ -176,6 +178,8 @@ class AdaptationRun:
         digest = hashlib.sha256()
         for name, value in self.source.model.state_dict().items():
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        if self.language is not None:  # languages may share all of a model's numbers
+            digest.update(f"{self.language} {self.source.lexicon.entries()}".encode())
         learned = self.old[1] if self.old and parse_method(self.config.method).needs_source_speech else []
         for utterance in [*self.utterances, *learned]:
             digest.update(repr(utterance).encode())
@@ -211,6 +215,7 @@ class AdaptationRun:
             "utterances": str(adapted.utterances),
             "seconds": f"{adapted.seconds:.1f}",
         }
+        notes |= {LANGUAGE: self.language} if self.language is not None else {}
         card = _card(adapted, self.model)
         with atomic_directory(self.out) as folder:
             if adapted.adapter is not None:

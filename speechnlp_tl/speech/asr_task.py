@@ -126,25 +126,29 @@ class AsrTask(Task):
         waveforms = self.recogniser.config.features.on_device
         places = [self.place(row) for row in rows]
         if waveforms:
-            loaded, warps, masks = zip(*(data.waveform(row, epoch) for data, row in places), strict=True)
+            showings = [self.showing(row) for row in rows]
+            found = zip(places, showings, strict=True)
+            loaded, warps, masks = zip(*(data.waveform(row, epoch, again) for (data, row), again in found), strict=True)
             inputs = list(loaded)
             frames = torch.tensor([self.train.fbank.num_frames(len(item)) for item in inputs])
         else:
-            inputs, warps, masks = [data.perturbed(row, epoch) for data, row in places], (), ()
+            showings = [self.showing(row) for row in rows]
+            found = zip(places, showings, strict=True)
+            inputs, warps, masks = [data.perturbed(row, epoch, again) for (data, row), again in found], (), ()
             frames = torch.tensor([len(item) for item in inputs])
         output = self.model.output_lengths(frames)
-        told = [place for place, row in enumerate(rows) if row < len(self.train)]
+        told = [place for place, row in enumerate(rows) if self.is_told(row)]
         return SpeechBatch(
             ids=[data.utterances[row].id for data, row in places],
             units=float(output[told].sum()),
             inputs=pad_sequence(inputs, batch_first=True),
             lengths=torch.tensor([len(item) for item in inputs]),
-            graphs=pack_graphs([self.graphs[rows[place]] for place in told]) if told else None,
+            graphs=pack_graphs([self.graphs[places[place][1]] for place in told]) if told else None,
             alignment=None if self.alignments is None else self._stretched_alignment(rows, output),
             warps=torch.tensor(warps) if waveforms else None,
             speakers=self._speakers(places) if waveforms else None,
             masks=list(masks),
-            told=None if len(told) == len(rows) else torch.tensor([row < len(self.train) for row in rows]),
+            told=None if len(told) == len(rows) else torch.tensor([self.is_told(row) for row in rows]),
             domain=self.domains(rows),
             heads=self.heads(rows),
         )
@@ -152,6 +156,14 @@ class AsrTask(Task):
     def place(self, row: int) -> tuple[SpeechDataset, int]:
         """Where a row's speech is."""
         return self.train, row
+
+    def showing(self, row: int) -> int:
+        """How often in its epoch the same speech comes before this row: each time it is perturbed in another way."""
+        return 0
+
+    def is_told(self, row: int) -> bool:
+        """Whether a row has a transcript to learn from."""
+        return row < len(self.train)
 
     def domains(self, rows: list[int]) -> Tensor | None:
         """(B,) domain of each row; None where there is but one."""

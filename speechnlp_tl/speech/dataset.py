@@ -70,26 +70,31 @@ class SpeechDataset:
         """(T, bins) unperturbed features of a row."""
         return self._features(row, 1.0, 1.0)
 
-    def perturbed(self, row: int, epoch: int) -> Tensor:
-        """(T, bins) features of a row as training sees them in `epoch`."""
-        generator = np.random.default_rng([self.seed, epoch, row])
+    def perturbed(self, row: int, epoch: int, showing: int = 0) -> Tensor:
+        """(T, bins) features of a row as training sees them in `epoch`, the first time or once more."""
+        generator = self._generator(row, epoch, showing)
         speed = float(generator.choice(self.augment.speeds))
         warp = float(generator.choice(self.augment.warps))
         features = self._features(row, speed, warp)
         return apply_masks(features, draw_masks(self.augment, len(features), self.config.bins, generator))
 
-    def waveform(self, row: int, epoch: int | None = None) -> tuple[Tensor, float, list[tuple[int, ...]]]:
+    def waveform(
+        self, row: int, epoch: int | None = None, showing: int = 0
+    ) -> tuple[Tensor, float, list[tuple[int, ...]]]:
         """Samples, warp factor and masks of a row, for features computed on the device; plain without an `epoch`."""
         samples = self._read(row)
         if epoch is None:
             return torch.from_numpy(samples), 1.0, []
-        generator = np.random.default_rng([self.seed, epoch, row])
+        generator = self._generator(row, epoch, showing)
         speed = float(generator.choice(self.augment.speeds))
         warp = float(generator.choice(self.augment.warps))
         samples = change_speed(samples, self.config.rate, speed)
         frames = self.fbank.num_frames(len(samples))
         masks = draw_masks(self.augment, frames, self.config.bins, generator)
         return torch.from_numpy(samples), warp, masks
+
+    def _generator(self, row: int, epoch: int, showing: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, epoch, row, *([showing] if showing else [])])
 
     def speaker_statistics(self, row: int) -> tuple[Tensor, Tensor]:
         """What to subtract from the features of a row's speaker and what to divide them by: (bins,) each."""

@@ -52,6 +52,10 @@ class Lexicon:
         """The pronunciations of `word`, in the order given. Raises KeyError for a word the lexicon lacks."""
         return self._entries[word]
 
+    def entries(self) -> dict[str, tuple[Pronunciation, ...]]:
+        """Every word with its pronunciations, in order."""
+        return {word: self.pronunciations(word) for word in self}
+
     def missing(self, words: Iterable[str]) -> list[str]:
         """The words without pronunciation, each once, sorted."""
         return sorted({word for word in words if word not in self._entries})

@@ -10,6 +10,9 @@ from speechnlp_tl.speech.multilingual import KIND, MultilingualRecogniser
 from speechnlp_tl.speech.recogniser import Recogniser
 from speechnlp_tl.transfer.adapter_files import CARD, load_adapter, read_card, save_adapter
 
+LANGUAGE = "language"
+"""Note of an adapter: the language of a multilingual base model that it was trained on."""
+
 
 def load_recogniser(directory: str | Path, base: str | Path | None = None, language: str | None = None) -> Recogniser:
     """Load a recogniser from a model directory, an experiment folder, or an adapter directory.
@@ -32,7 +35,8 @@ def load_recogniser(directory: str | Path, base: str | Path | None = None, langu
             raise InputError(
                 Problem("is an adapter, not a base model", place, remedy="name the base model with --base")
             )
-        recogniser = load_recogniser(place)
+        recorded = read_card(directory).extra.get(LANGUAGE)
+        recogniser = load_recogniser(place, language=str(recorded) if recorded else language)
         load_adapter(directory, recogniser.model)
         recogniser.model.eval()
         return recogniser

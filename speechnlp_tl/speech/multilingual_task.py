@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -29,8 +30,9 @@ OLD_HEAD = "old:"
 class MultilingualTask(AsrTask):
     """Train a multilingual recogniser's acoustic model.
 
-    An epoch has as many seconds as the data. Languages share them by temperature, and each shows an utterance a second
-    time only after all others; what an epoch holds depends on (seed, epoch) alone. The domain of a row is its
+    An epoch has as many seconds as the data. Languages share them, and each step's, by temperature, and each shows an
+    utterance a second time only after all others, perturbed in another way; what an epoch holds depends on (seed,
+    epoch) alone. The domain of a row is its
     language, in the order of `recognisers.languages`, for a language-adversarial term.
 
     With a shared head beside those of the languages, the loss is (1 - w) of a row's own head and w of the shared one.
@@ -102,30 +104,71 @@ class MultilingualTask(AsrTask):
         return [graphs[row] for row in sorted(graphs)], problems
 
     def batches(self, epoch: int) -> list[list[int]]:
+        """Steps that hold all languages, each about its share of `batch_seconds`. A row that is shown once more in an
+        epoch comes under another number: its own plus a multiple of the number of rows."""
         random = np.random.default_rng([self.seed, epoch, 1])
-        frames = np.asarray(self.train.frames)
+        frames, rows_of = np.asarray(self.train.frames), self._rows_of_languages()
+        sizes = [int(frames[rows].sum()) for rows in rows_of]
+        wanted = sampled_counts(sizes, self.temperature, sum(sizes))
+        budget = 100 * self.batch_seconds
+        parts = []
+        for rows, size, seconds in zip(rows_of, sizes, wanted, strict=True):
+            count = max(1, round(seconds * len(rows) / max(size, 1)))
+            places = drawn_rows(len(rows), count, random)
+            shown = np.arange(count) // len(rows)  # all rows come before any comes again
+            drawn = rows[places] + shown * len(self.train)
+            share = budget * seconds / sum(wanted)
+            own = batches_by_cost(frames[rows[places]].tolist(), share, self.seed, epoch)
+            parts.append([[int(drawn[place]) for place in batch] for batch in own])
+        return self._mixed(parts, frames, random, longest_first=epoch == 0)
+
+    def _rows_of_languages(self) -> list[npt.NDArray[np.int64]]:
         members = [np.flatnonzero([own == name for own in self.language_of]) for name in self.recognisers.languages]
-        members = [rows for rows in members if len(rows)]
-        sizes = [int(frames[rows].sum()) for rows in members]
-        drawn: list[int] = []
-        for rows, size, wanted in zip(members, sizes, sampled_counts(sizes, self.temperature, sum(sizes)), strict=True):
-            count = max(1, round(wanted * len(rows) / max(size, 1)))
-            drawn += rows[drawn_rows(len(rows), count, random)].tolist()
-        steps = batches_by_cost(frames[drawn].tolist(), 100 * self.batch_seconds, self.seed, epoch)
-        return [[drawn[place] for place in step] for step in steps]
+        return [rows for rows in members if len(rows)]
+
+    def _mixed(
+        self,
+        parts: Sequence[list[list[int]]],
+        frames: npt.NDArray[np.int64],
+        random: np.random.Generator,
+        longest_first: bool,
+    ) -> list[list[int]]:
+        """One batch of each language a step, as far as they go; long rows beside long ones, to need little padding."""
+        steps: list[list[int]] = [[] for _ in range(max(map(len, parts)))]
+        for batches in parts:
+            by_length = sorted(batches, key=lambda rows: max(frames[row % len(frames)] for row in rows))
+            for number, batch in enumerate(by_length):
+                steps[number * len(steps) // len(batches)] += batch
+        steps = [step for step in steps if step]
+        order = random.permutation(len(steps)).tolist()
+        if longest_first:  # what does not fit into memory fails at once
+            order.sort(key=lambda number: number != len(steps) - 1)
+        return [steps[number] for number in order]
 
     def load(self, rows: list[int], epoch: int) -> SpeechBatch:
         batch = super().load(rows, epoch)
         if self.shared_weight:
-            batch.graphs_beside = pack_graphs([self.graphs_beside[row] for row in rows])
+            batch.graphs_beside = pack_graphs([self.graphs_beside[self.place(row)[1]] for row in rows])
         return batch
 
+    def place(self, row: int) -> tuple[SpeechDataset, int]:
+        return self.train, row % len(self.train)
+
+    def showing(self, row: int) -> int:
+        return row // len(self.train)
+
+    def is_told(self, row: int) -> bool:
+        return True
+
     def heads(self, rows: list[int]) -> list[str]:
-        return [self.recognisers.config.languages[self.language_of[row]].head for row in rows]
+        return [self.recognisers.config.languages[self._language(row)].head for row in rows]
 
     def domains(self, rows: list[int]) -> Tensor:
         number = {name: place for place, name in enumerate(self.recognisers.languages)}
-        return torch.tensor([number[self.language_of[row]] for row in rows])
+        return torch.tensor([number[self._language(row)] for row in rows])
+
+    def _language(self, row: int) -> str:
+        return self.language_of[row % len(self.train)]
 
     def forward(self, model: nn.Module, features: Tensor, lengths: Tensor, batch: SpeechBatch) -> AcousticOutput:
         beside = [*self.old_heads, *([SHARED_HEAD] if self.shared_weight else [])]

@@ -46,6 +46,8 @@ from speechnlp_tl.transfer.layers import TransferReport, copy_layers, group_tens
 NAME = "new-language"
 SHARED = ("finetune", "frozen", "layers", "progressive")
 HELD_BACK = ("kld", "ewc", "l2sp")
+UNCHANGED = ("frozen", "progressive")
+"""Methods that leave all of the old model as it is."""
 FISHER_UTTERANCES = 200
 Treatment = Literal["finetune", "frozen", "layers", "progressive"]
 WARPED = AugmentConfig(speeds=[0.9, 1.0, 1.1], warps=[0.9, 1.0, 1.1])
@@ -128,7 +130,7 @@ def parse_new_language(name: str) -> NewLanguageMethod:
     if len(set(parts)) < len(parts):
         problems.append(Problem(f"a part of '{name}' is named twice", remedy="name it once"))
     held_back = tuple(part for part in parts if part in HELD_BACK)
-    if held_back and shared[:1] in (["frozen"], ["progressive"]):
+    if held_back and shared and shared[0] in UNCHANGED:
         what = f"{' and '.join(held_back)} hold back shared layers, which {shared[0]} never changes"
         problems.append(Problem(what, remedy=f"leave {shared[0]} or them out"))
     if problems:
@@ -136,9 +138,14 @@ def parse_new_language(name: str) -> NewLanguageMethod:
     return NewLanguageMethod(shared[0] if shared else "finetune", held_back)  # type: ignore[arg-type]
 
 
+def usual_steps(seconds: float) -> int:
+    """Optimiser steps for so much speech."""
+    return round(60 + 12 * math.sqrt(seconds))
+
+
 def fill_defaults(config: NewLanguageConfig, seconds: float) -> NewLanguageConfig:
     """Choose what the user left open from the amount of speech."""
-    steps = config.steps or round(60 + 12 * math.sqrt(seconds))
+    steps = config.steps or usual_steps(seconds)
     rate = config.learning_rate or (2e-3 if parse_new_language(config.method).shared != "finetune" else 1e-3)
     return config.model_copy(update={"steps": steps, "learning_rate": rate})
 
@@ -185,6 +192,10 @@ def learn_language(
     trained = sum(p.numel() for name, p in grown.model.named_parameters() if name not in phases[-1].frozen)
     scores = score_statistics(grown.language(language), SpeechDataset(utterances, features, allow_pipes=allow_pipes))
     grown = grown.with_settings(language, words.decode, scores)
+    if method.shared not in UNCHANGED:
+        # the old languages are heard with other layers than their scores were measured with
+        for name in recognisers.languages:
+            grown = grown.with_settings(name, grown.config.languages[name].decode, None)
     return Learned(grown, language, method, config, len(utterances), seconds, steps, report, trained)
 
 
@@ -226,7 +237,7 @@ def _prepare(
     own = (f"heads.{language}.", f"columns.{language}.")
     kept = [name for name in group_tensors(model, others) if not name.startswith(own)]
     fixed = [*group_tensors(model, chosen), *kept]
-    if method.shared in ("frozen", "progressive"):
+    if method.shared in UNCHANGED:
         phases = [Phase("train what is the new language's", tuple(fixed))]
     elif method.shared == "finetune":
         phases = [Phase("train the head", tuple(fixed)), Phase("train all", tuple(kept))]

@@ -20,9 +20,10 @@ from speechnlp_tl.speech.adaptation_run import DIGEST, DIGITS
 from speechnlp_tl.speech.audio_check import check_audio
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.experiment import known_words
+from speechnlp_tl.speech.language_choice import score_statistics
 from speechnlp_tl.speech.models import load_multilingual
 from speechnlp_tl.speech.multilingual import MultilingualRecogniser, Words
-from speechnlp_tl.speech.multilingual_task import language_problems
+from speechnlp_tl.speech.multilingual_task import by_language, language_problems
 from speechnlp_tl.speech.new_language import (
     Learned,
     NewLanguageConfig,
@@ -31,6 +32,7 @@ from speechnlp_tl.speech.new_language import (
     parse_new_language,
     usual_search,
 )
+from speechnlp_tl.speech.ngram import format_arpa
 
 
 @dataclass
@@ -87,7 +89,7 @@ class NewLanguageRun:
         old = (source_data, _read_old(source_data, source, allow_pipes)) if source_data else None
         measured = [utterance for _, some in filter(None, (test, old)) for utterance in some]
         check_audio([*utterances, *measured], source.config.features)
-        lexicon, ngram = known_words(config.words, utterances, test[1] if test else (), "words")
+        lexicon, ngram = known_words(config.words, utterances, setting="words")
         words = Words(lexicon, ngram, config.words.language, usual_search(source))
         run = cls(model, out, source, language, utterances, words, config, allow_pipes, test, old)
         if occupied and not run.finished:
@@ -120,6 +122,7 @@ class NewLanguageRun:
                 self.allow_pipes,
                 unfinished,
             )
+            self._measure_old(self.learned)
             yield from _describe(self.learned)
             self._save(self.learned, unfinished)
         except InputError:
@@ -129,6 +132,15 @@ class NewLanguageRun:
         for left in unfinished.parent.glob(f"{unfinished.name[:-DIGITS]}*"):
             shutil.rmtree(left, ignore_errors=True)
         yield f"saved in {self.out}"
+
+    def _measure_old(self, learned: Learned) -> None:
+        """How the old languages score with layers that were trained on, where there is speech of them."""
+        everybody = self.old[1] if self.old else []
+        for name, speech in by_language(everybody, self.source.config.features, allow_pipes=self.allow_pipes).items():
+            known = learned.recognisers.config.languages[name]
+            if known.scores is None:
+                scores = score_statistics(learned.recognisers.language(name), speech)
+                learned.recognisers = learned.recognisers.with_settings(name, known.decode, scores)
 
     def measure(self) -> Iterator[str]:
         """Error rates with intervals: of the new language, and of each old one before and after; also in
@@ -160,8 +172,8 @@ class NewLanguageRun:
     def _digest(self) -> str:
         """SHA-256 of all that decides the result."""
         digest = hashlib.sha256(f"{dump_config(self.config)}{self.language}".encode())
-        digest.update(f"{self.words.lexicon!r}{dump_config(self.words.decode)}".encode())
-        digest.update(repr([(word, self.words.lexicon.pronunciations(word)) for word in self.words.lexicon]).encode())
+        digest.update(f"{self.words.lexicon.entries()}{dump_config(self.words.decode)}".encode())
+        digest.update(format_arpa(self.words.ngram).encode())
         for name, value in self.source.model.state_dict().items():
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
         learned = self.old[1] if self.old and parse_new_language(self.config.method).needs_old_speech else []

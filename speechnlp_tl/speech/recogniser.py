@@ -5,7 +5,7 @@ config.yaml  model.safetensors  lexicon.txt  tokens.txt  lm.arpa  README.md
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -122,19 +122,10 @@ class Recogniser:
         """Log posteriors (B, T, P) minus the scaled log prior, of this recogniser's head, another, or each row's."""
         return log_posteriors - self.config.hmm.prior_scale * self.model.log_prior(heads or self.head)
 
-    @torch.no_grad()
     def scores(self, dataset: SpeechDataset, budget_s: float = 120.0) -> Iterator[tuple[str, np.ndarray]]:
         """Log-likelihoods (T, P) of each unperturbed row, by utterance id, computed in batches of like length."""
-        device = next(self.model.parameters()).device
-        with evaluating(self.model):
-            for rows in _batches_of_like_length(dataset.frames, budget_s):
-                features = [dataset.plain(row) for row in rows]
-                lengths = torch.tensor([len(item) for item in features])
-                padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
-                output = self.model(padded.to(device), lengths.to(device), self.head)
-                scores = self.log_likelihoods(output.logits.float().log_softmax(dim=-1)).cpu().numpy()
-                for row, item, length in zip(rows, scores, output.lengths.tolist(), strict=True):
-                    yield dataset.utterances[row].id, item[:length]
+        for name, found in scores_of({self.head: self}, dataset, budget_s):
+            yield name, found[self.head]
 
     def transcribe(
         self, data: SpeechDataset | Sequence[Utterance], allow_pipes: bool = False, confidence: bool = False
@@ -176,6 +167,30 @@ class Recogniser:
         recogniser = cls.create(config, *read_words(directory, config))
         read_weights(directory / "model.safetensors", recogniser.model)
         return recogniser
+
+
+@torch.no_grad()
+def scores_of(
+    recognisers: Mapping[str, Recogniser], dataset: SpeechDataset, budget_s: float = 120.0
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """`Recogniser.scores` of several recognisers around one model, whose layers are run through once."""
+    first, *_ = recognisers.values()
+    beside = [each.head for each in recognisers.values() if each.head != first.head]
+    device = next(first.model.parameters()).device
+    with evaluating(first.model):
+        for rows in _batches_of_like_length(dataset.frames, budget_s):
+            features = [dataset.plain(row) for row in rows]
+            lengths = torch.tensor([len(item) for item in features])
+            padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
+            given = [padded.to(device), lengths.to(device), first.head, *([beside] if beside else [])]
+            output = first.model(*given)
+            logits = {first.head: output.logits, **(output.beside if beside else {})}
+            scored = {
+                name: each.log_likelihoods(logits[each.head].float().log_softmax(dim=-1)).cpu().numpy()
+                for name, each in recognisers.items()
+            }
+            for place, (row, length) in enumerate(zip(rows, output.lengths.tolist(), strict=True)):
+                yield dataset.utterances[row].id, {name: found[place, :length] for name, found in scored.items()}
 
 
 def check_files(directory: Path, names: Sequence[str]) -> None:

@@ -203,5 +203,59 @@ def test_one_language_of_several_is_adapted_to_a_speaker(run, model: Path, two_l
     assert "xa_" in outcome.out
 
 
+def test_an_adapter_of_one_language_finds_it_in_its_base(run, model: Path, two_languages: Path, tmp_path: Path):
+    speech = two_languages / "xb"
+    arguments = [
+        "--data",
+        speech,
+        "--out",
+        tmp_path / "adapter",
+        "--method",
+        "lhuc",
+        "--set",
+        "steps=2",
+        "--lang",
+        "xb",
+    ]
+    outcome = run("adapt", "--model", model, *arguments, "--test-data", speech)
+    assert outcome.code == 0, outcome.err
+    assert "adapter: " in outcome.out
+    outcome = run("transcribe", "--model", tmp_path / "adapter", "--data", speech)
+    assert outcome.code == 0, outcome.err
+    assert "xb_" in outcome.out
+    assert "xa_" not in outcome.out
+
+
+def test_languages_are_not_chosen_by_scores_of_other_layers(run, model: Path, two_languages: Path, tmp_path: Path):
+    """After training on, the old languages' scores are measured anew from their speech, or are not used."""
+    words = ["--set", f"words.lexicon={two_languages / 'xc.txt'}", "--set", "words.ngram_order=1", "--set", "steps=3"]
+    given = [
+        "adapt",
+        "--model",
+        model,
+        "--data",
+        two_languages / "xc",
+        "--method",
+        "new-language",
+        "--lang",
+        "xc",
+        *words,
+    ]
+    assert run(*given, "--out", tmp_path / "without").code == 0
+    outcome = run("transcribe", "--model", tmp_path / "without", "--data", two_languages / "dev", "--lang", "auto")
+    refused(outcome, "language xa has no scores", "language xb has no scores", "--lang")
+    assert run(*given, "--out", tmp_path / "with", "--source-data", two_languages / "dev").code == 0
+    outcome = run("transcribe", "--model", tmp_path / "with", "--data", two_languages / "dev", "--lang", "auto")
+    assert outcome.code == 0, outcome.err
+
+
+def test_another_language_model_is_another_run(run, model: Path, two_languages: Path, tmp_path: Path):
+    words = ["--set", f"words.lexicon={two_languages / 'xc.txt'}", "--set", "steps=1", "--lang", "xc"]
+    given = ["adapt", "--model", model, "--data", two_languages / "xc", "--method", "new-language", *words]
+    assert run(*given, "--out", tmp_path / "out", "--set", "words.ngram_order=1").code == 0
+    assert "learned already" in run(*given, "--out", tmp_path / "out", "--set", "words.ngram_order=1").out
+    refused(run(*given, "--out", tmp_path / "out", "--set", "words.ngram_order=2"), "holds something already")
+
+
 def test_a_model_of_one_language_has_none_to_list(run, tiny_experiment: Path):
     refused(run("language", "list", "--model", tiny_experiment), "no model of several languages", "multilingual-asr")

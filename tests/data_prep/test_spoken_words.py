@@ -109,6 +109,17 @@ def test_what_is_wrong_with_a_table_is_listed(copy: Path, tmp_path: Path) -> Non
         find_recordings(tmp_path / "nothing", "mandarin")
 
 
+def test_splits_that_are_unknown_or_contradict_are_told(copy: Path, tmp_path: Path) -> None:
+    table = copy / "metadata.tsv"
+    good = table.read_text(encoding="utf-8")
+    table.write_text(good.replace("\ttest\n", "\tTest\n", 1), encoding="utf-8")
+    with pytest.raises(InputError, match="split 'Test' is none of"):
+        prepare(copy, "arabic", tmp_path / "out")
+    table.write_text(good.replace("\ttest\n", "\ttrain\n", 1), encoding="utf-8")
+    with pytest.raises(InputError, match="speaker ar03 stands in several splits"):
+        prepare(copy, "arabic", tmp_path / "out")
+
+
 def test_words_are_parted_into_phones() -> None:
     assert split_ipa("tasˤɣiːr") == ("t", "a", "sˤ", "ɣ", "iː", "r")
     assert split_ipa("tasdʒiːl") == ("t", "a", "s", "dʒ", "iː", "l")

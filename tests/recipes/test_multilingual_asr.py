@@ -133,12 +133,15 @@ def test_changed_speech_is_another_run(local, tmp_path: Path) -> None:
 
 
 def test_minutes_of_a_seed_are_part_of_more_minutes(local) -> None:
-    pool = [Utterance(f"u{number:03d}", f"s{number % 7}", "a.wav", "word", duration=2.5) for number in range(100)]
+    pool = [
+        Utterance(f"u{number:03d}", f"s{number % 7}", "a.wav", "word", duration=0.5 + number % 9)
+        for number in range(100)
+    ]
     few, more = (local.prepare._minutes(pool, minutes, 1) for minutes in (0.5, 2))
-    assert sum(each.duration for each in few) == 30
-    assert {each.id for each in few} < {each.id for each in more}
+    assert 20 < sum(each.duration for each in few) <= 30
+    assert few == more[: len(few)]
     assert {each.id for each in few} != {each.id for each in local.prepare._minutes(pool, 0.5, 2)}
-    assert local.prepare._minutes(pool, 5, 1) is None
+    assert local.prepare._minutes(pool, 50, 1) is None
 
 
 def test_settings_that_do_not_fit_are_told(local) -> None:
@@ -148,6 +151,7 @@ def test_settings_that_do_not_fit_are_told(local) -> None:
         ({"minutes": [0]}, "above 0"),
         ({"picture": ["monolingual"]}, "no multilingual system"),
         ({"methods": {"a": {"settings": {}, "source": "nobody"}}}, "names no system: nobody"),
+        ({"systems": {"monolingual": {"seeds": 1}, "multilingual": {}}, "seeds": 2, "picture": []}, "fewer seeds"),
         ({"systems": {"pretrained": {"pretraining": True}}, "picture": []}, "pretrain"),
     ):
         with pytest.raises(ValueError, match=message):

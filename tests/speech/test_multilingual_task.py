@@ -8,12 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from speechnlp_tl.core.config import TrainConfig
-from speechnlp_tl.core.trainer import Trainer
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.data_dir import Utterance
 from speechnlp_tl.speech.dataset import SpeechDataset
+from speechnlp_tl.speech.features import AugmentConfig
 from speechnlp_tl.speech.lexicon import Lexicon
 from speechnlp_tl.speech.multilingual import SHARED_HEAD, MultilingualRecogniser
 from speechnlp_tl.speech.multilingual_task import OLD_HEAD, MultilingualTask, shared_views
@@ -83,11 +82,11 @@ def test_languages_share_an_epoch_by_temperature(
 ) -> None:
     task = task_of(recognisers(lexicon), mixed, temperature=temperature, batch_seconds=5)
     drawn = [row for step in task.batches(0) for row in step]
-    counts = Counter(mixed[row].language for row in drawn)
+    counts = Counter(mixed[row % len(mixed)].language for row in drawn)
     assert least <= counts["xb"] <= most, counts
     assert task.batches(0) == task.batches(0)
     assert task.batches(0) != task.batches(1)
-    shown = Counter(row for row in drawn if mixed[row].language == "xb")
+    shown = Counter(row % len(mixed) for row in drawn if mixed[row % len(mixed)].language == "xb")
     assert max(shown.values()) - min(shown.get(row, 0) for row in range(12, 16)) <= 1
 
 
@@ -134,16 +133,47 @@ def test_old_heads_are_features_of_model_and_source(lexicon: Lexicon, mixed: lis
     assert step.logits.shape[-1] == grown.language("xb").topology.num_pdfs
 
 
-def test_an_adversary_trains_with_languages_as_domains(lexicon: Lexicon, mixed: list[Utterance]) -> None:
+def test_an_adversary_turns_the_gradient_of_telling_languages_apart(lexicon: Lexicon, mixed: list[Utterance]) -> None:
     made = recognisers(lexicon)
     task = task_of(made, mixed)
-    term = DANN("layer3", 24, 2)
-    before = made.model.encoder.layers[-1].convolution.weight.clone()  # type: ignore[union-attr, operator]
-    result = Trainer(
-        task, TrainConfig(steps=2, learning_rate=1e-3, evaluate_every=None, log_every=1), None, [term]
-    ).fit()
-    assert result.steps == 2
-    assert not torch.equal(before, made.model.encoder.layers[-1].convolution.weight)  # type: ignore[arg-type, union-attr]
+    step = task.step(made.model, task.load([0, 13], 0))
+    weight = made.model.encoder.layers[-1].convolution.weight  # type: ignore[union-attr]
+    gradients = {}
+    for strength in (0.0, 1.0):
+        term = DANN("layer3", 24, 2, weight=strength, schedule=None)
+        term.progress = 1.0
+        gradients[strength] = torch.autograd.grad(term(step, None), weight, retain_graph=True)[0]  # type: ignore[arg-type]
+    assert gradients[0.0].abs().sum() == 0
+    assert gradients[1.0].abs().sum() > 0
+
+
+def test_every_step_mixes_languages_of_unlike_length_and_amount(lexicon: Lexicon, utterances: list[Utterance]) -> None:
+    """One language has a few long utterances, the other many: buckets of like length would keep them apart."""
+    by_length = sorted(utterances, key=lambda each: each.duration or len(each.words))
+    speech = [*spoken(by_length[:30], "xa"), *spoken(by_length[-4:], "xb")]
+    task = task_of(recognisers(lexicon), speech, temperature=1e6, batch_seconds=12)
+    for epoch in range(3):
+        steps = task.batches(epoch)
+        languages = [{speech[row % len(speech)].language for row in step} for step in steps]
+        assert len(steps) > 2
+        assert sum(len(each) == 2 for each in languages) >= 0.8 * len(steps), languages
+
+
+def test_what_is_shown_again_is_perturbed_in_another_way(lexicon: Lexicon, mixed: list[Utterance]) -> None:
+    made = recognisers(lexicon)
+    augment = AugmentConfig(warps=[0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2])
+    task = MultilingualTask(
+        made, SpeechDataset(mixed, made.config.features, augment), temperature=1e6, batch_seconds=60
+    )
+    rows = [row for step in task.batches(0) for row in step]
+    again = [row for row in rows if row % len(mixed) == 12]
+    assert len(again) == 2
+    assert {task.showing(row) for row in again} == {0, 1}
+    batch = task.load(sorted(again), 0)
+    assert batch.ids[0] == batch.ids[1]
+    assert batch.heads == ["xb", "xb"]
+    assert not torch.equal(batch.inputs[0], batch.inputs[1])
+    assert torch.equal(task.load(sorted(again)[:1], 0).inputs[0], batch.inputs[0]), "it does not depend on the batch"
 
 
 def test_utterances_without_or_with_an_unknown_language_are_listed(lexicon: Lexicon, mixed: list[Utterance]) -> None:

@@ -7,13 +7,15 @@ import time
 from pathlib import Path
 
 import torch
-from settings import UNTAUGHT, RecipeConfig, part
+from settings import UNTAUGHT, RecipeConfig, data_digest, part
 
 from data_prep.command import run
-from recipes.run_records import in_parallel, record_of, write_record
+from recipes.run_records import digest_of, in_parallel, record_of, write_record
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.evaluation.environment import environment
 from speechnlp_tl.speech.data_dir import DataDir
+from speechnlp_tl.speech.experiment import parameter_count
+from speechnlp_tl.speech.models import load_multilingual
 from speechnlp_tl.speech.new_language_run import NewLanguageRun
 
 Item = tuple[RecipeConfig, Path, Path, str, str, float | str, int]
@@ -35,7 +37,20 @@ def _work(arguments: argparse.Namespace) -> None:
         for each in config.learnings(arguments.data)
         if each[0] not in UNTAUGHT
     ]
+    for _, data, runs, method, target, _, seed in work:
+        if "ewc" in config.method_of(method, data, target, seed).method:
+            folder = old_speech(config, data, runs, target)
+            if not folder.is_dir():  # before workers meet there
+                DataDir(each for name in config.others(target) for each in DataDir.read(data / name / "dev")).write(
+                    folder
+                )
     in_parallel(_learn, [item for item in work if not record_of(_folder(item)).is_file()], arguments.jobs)
+
+
+def old_speech(config: RecipeConfig, data: Path, runs: Path, target: str) -> Path:
+    """What the old languages say, for ewc to weigh parameters by."""
+    digests = [data_digest(data / name / "dev") for name in config.others(target)]
+    return runs / f"old-{target}-{digest_of(digests)}"
 
 
 def _folder(item: Item) -> Path:
@@ -49,21 +64,18 @@ def _learn(item: Item) -> str:
     folder, speech = _folder(item), part(data, target, minutes, seed)
     source = config.source_folder(runs, method, target, data, seed)
     settings = config.method_of(method, data, target, seed)
-    # ewc weighs parameters by what the old languages say
-    old = None
-    if "ewc" in settings.method:
-        old = runs / f"old-{'-'.join(config.others(target))}"
-        if not old.is_dir():
-            DataDir(each for name in config.others(target) for each in DataDir.read(data / name / "dev")).write(old)
+    old = old_speech(config, data, runs, target) if "ewc" in settings.method else None
     run_ = NewLanguageRun.prepare(source, speech, folder, target, settings, source_data=old)
     start = time.perf_counter()
     list(run_.learn())
     learned = run_.learned
     cost = {"wall_s": time.perf_counter() - start, "commit": environment().get("commit")}
-    size = {"parameters": sum(each.numel() for each in run_.source.model.parameters())}
-    if learned is not None:
-        size |= {"trained": learned.trained, "seconds": learned.seconds, "steps": learned.steps}
-        size["grown"] = sum(each.numel() for each in learned.recognisers.model.parameters())
+    after = learned.recognisers if learned else load_multilingual(folder)  # it was killed before its record
+    size = {
+        "parameters": parameter_count(run_.source.model),
+        "grown": parameter_count(after.model),
+        "trained": learned.trained if learned else None,
+    }
     write_record(record_of(folder), cost | size)
     return f"{folder.name}: {cost['wall_s']:.0f} s"
 

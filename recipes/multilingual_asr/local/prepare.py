@@ -97,17 +97,18 @@ def _write(folder: Path, name: str, speech: Speech, config: RecipeConfig) -> Non
 
 
 def _minutes(pool: Sequence[Utterance], minutes: float, seed: int) -> list[Utterance] | None:
-    """Utterances in the order of a hash until they are so many minutes; fewer of a seed are part of more. None where
-    there are not so many."""
+    """Utterances in the order of a hash, up to so many minutes: fewer minutes of a seed are the beginning of more. None
+    where there are not so many."""
     if sum(utterance.duration or 0.0 for utterance in pool) < 60 * minutes:
         return None
     chosen: list[Utterance] = []
     left = 60 * minutes
     for utterance in sorted(pool, key=lambda one: hashlib.sha256(f"{seed}:{one.id}".encode()).digest()):
-        if (utterance.duration or 0.0) <= left:
-            chosen.append(utterance)
-            left -= utterance.duration or 0.0
-    return chosen
+        left -= utterance.duration or 0.0
+        if left < 0:
+            break
+        chosen.append(utterance)
+    return chosen or None
 
 
 def _english(sources: Mapping[str, Path], corpora: Path) -> Speech:
@@ -166,28 +167,29 @@ def _first_pass(strings: Sequence[Utterance]) -> list[Utterance]:
 
 
 def _made(name: str, code: str, config: RecipeConfig, sources: Mapping[str, Path], corpora: Path) -> Speech:
-    """A language read by espeak-ng: a quarter of the voices is the test, one more the dev set."""
+    """A language read by espeak-ng: a quarter of the voices is the test, one more the dev set; what they read, too, is
+    not what is trained on."""
     count, utterances = config.made.get("speakers", 4), config.made.get("utterances", 16)
-    splits = synthetic.prepare(
-        corpora / name,
-        code,
-        count,
-        utterances,
-        sentences=_sentences(code, sources, config),
-        rate=RATE,
-        prefix=f"{name}-",
-    )
-    speakers = [f"{name}-s{number + 1:02d}" for number in range(count)]
     tested = max(1, count // 4)
-
-    def of(chosen: Sequence[str]) -> list[Utterance]:
-        return [each for one in chosen for part in ("pool", "test") for each in DataDir.read(splits[f"{one}/{part}"])]
-
-    train = of(speakers[: count - tested - 1])
-    lexicon = Lexicon.read(corpora / name / "lexicon.txt")
-    return Speech(
-        train, train, of(speakers[count - tested - 1 : count - tested]), {"made": of(speakers[-tested:])}, lexicon
-    )
+    speakers = [f"{name}-s{number + 1:02d}" for number in range(count)]
+    voices = {
+        "train": speakers[: count - tested - 1],
+        "dev": speakers[count - tested - 1 : count - tested],
+        "test": speakers[-tested:],
+    }
+    sentences = _sentences(code, sources, config)
+    parts: dict[str, list[Utterance]] = {}
+    lexicon = Lexicon({})
+    for part, chosen in voices.items():
+        own = None if sentences is None else sentences[part]
+        folder = corpora / name / part
+        splits = synthetic.prepare(folder, code, count, utterances, sentences=own, rate=RATE, prefix=f"{name}-")
+        paths = [splits[f"{speaker}/{side}"] for speaker in chosen for side in ("pool", "test")]
+        parts[part] = [utterance for path in paths for utterance in DataDir.read(path)]
+        lexicon = lexicon.merge(Lexicon.read(folder / "lexicon.txt"))
+    limit = config.made.get("test_utterances", 60)
+    test = sorted(parts["test"], key=lambda one: hashlib.sha256(one.id.encode()).digest())[:limit]
+    return Speech(parts["train"], parts["train"], parts["dev"], {"made": test}, lexicon)
 
 
 def _texts(config: RecipeConfig) -> list[str]:
@@ -202,8 +204,8 @@ def _texts(config: RecipeConfig) -> list[str]:
     ]
 
 
-def _sentences(code: str, sources: Mapping[str, Path], config: RecipeConfig) -> list[str] | None:
-    """Short sentences of a language that there is text of; None is digit strings."""
+def _sentences(code: str, sources: Mapping[str, Path], config: RecipeConfig) -> dict[str, list[str]] | None:
+    """Short sentences of a language that there is text of, each for one part alone; None is digit strings."""
     most, language = config.made.get("sentences", 0), code.split("-")[0]
     if not most:
         return None
@@ -217,7 +219,8 @@ def _sentences(code: str, sources: Mapping[str, Path], config: RecipeConfig) -> 
         return None
     if problems:
         raise InputError(problems)
-    return [line for line in found if 2 < len(line.split()) <= LONGEST][:most]
+    short = list(dict.fromkeys(line for line in found if 2 < len(line.split()) <= LONGEST))[:most]
+    return {"test": short[0::5], "dev": short[1::5], "train": [line for n, line in enumerate(short) if n % 5 > 1]}
 
 
 if __name__ == "__main__":

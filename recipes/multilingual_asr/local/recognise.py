@@ -67,7 +67,8 @@ def _hearings(config: RecipeConfig, data: Path, runs: Path) -> Iterator[Hearing]
         if method == SCRATCH:
             yield Hearing(folder, (target,), search=source)
         else:
-            yield Hearing(folder, (target, *others), search=source if method == JOINT else None)
+            choose = method != JOINT and config.methods[method].choose
+            yield Hearing(folder, (target, *others), search=source if method == JOINT else None, choose=choose)
 
 
 def place(data: Path, out: Path, hearing: Hearing) -> Path:
@@ -80,6 +81,7 @@ def _recognise(item: tuple[Path, Path, Hearing]) -> str:
     torch.set_num_threads(1)  # models stand side by side
     data, _, hearing = item
     recognisers = load_multilingual(hearing.model)
+    recognisers.model.to("cuda" if torch.cuda.is_available() else "cpu")
     search = usual_search(load_multilingual(hearing.search)) if hearing.search else None
     record: dict[str, dict[str, dict[str, str]]] = {"words": {}, "language": {}}
     for language in hearing.languages:

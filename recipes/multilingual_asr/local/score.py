@@ -11,7 +11,7 @@ from typing import Any
 
 from frames import frames_of, language_accuracy
 from recognise import Hearing, hearings, place
-from settings import ALONE, RECIPE, SCRATCH, RecipeConfig, tests
+from settings import ALONE, RECIPE, SCRATCH, UNTAUGHT, RecipeConfig, tests
 
 from data_prep.command import run
 from recipes.run_records import read_record, record_of
@@ -44,10 +44,14 @@ class Heard:
         reference: dict[str, list[str]] = {}
         hypothesis: dict[str, list[str]] = {}
         speakers: dict[str, str] = {}
+        told = _reference(tests(self.data, language)[test])
+        single = len({speaker for _, speaker in told.values()}) == 1
         for seed, model in enumerate(models):
             said = self.record(model, language)["words"][f"{language}/{test}"]
-            for name, (words, speaker) in _reference(tests(self.data, language)[test]).items():
-                reference[f"{name}#{seed}"], speakers[f"{name}#{seed}"] = list(words), speaker
+            for name, (words, speaker) in told.items():
+                reference[f"{name}#{seed}"] = list(words)
+                # where one person speaks, utterances are what is resampled, each with all of its seeds
+                speakers[f"{name}#{seed}"] = name if single else speaker
                 hypothesis[f"{name}#{seed}"] = said[name].split()
         return score(reference, hypothesis, speakers)
 
@@ -114,7 +118,7 @@ def _against_alone(
     models = [config.systems_folders(heard.runs, ALONE, heard.data, seed)[language] for seed in seeds]
     alone = heard.score(models, language, test)
     compared = compare(scored, alone)
-    relative = 100 * (scored.wer - alone.wer) / alone.wer if alone.wer else 0.0
+    relative = f"{100 * (scored.wer - alone.wer) / alone.wer:+.1f} % relative, " if alone.wer else ""
     return Record(
         **facts,
         target=f"{language}/{test}",
@@ -122,7 +126,7 @@ def _against_alone(
         value=compared.difference,
         ci95=compared.ci95,
         n=scored.counts.words,
-        notes=f"{relative:+.1f} % relative, p {compared.p:.3g}",
+        notes=f"{relative}p {compared.p:.3g}",
     )
 
 
@@ -168,6 +172,10 @@ def _learned(config: RecipeConfig, heard: Heard, common: dict[str, Any]) -> list
                 Record(**facts, target=f"{target}/{test}", metric=WER, value=scored.wer,
                        ci95=wer_interval(scored).ci95, n=scored.counts.words, selection="fixed")
             )  # fmt: skip
+        if method not in UNTAUGHT and config.methods[method].choose:
+            for name in (target, *config.others(target)):
+                chosen = facts | {"synthetic": _is_made(config, name), "source": target}
+                found += [_chosen(heard, models, name, test, chosen) for test in tests(heard.data, name)]
         if method != SCRATCH:
             found += _forgotten(config, heard, method, target, seeds, models, facts)
     return found
@@ -193,9 +201,8 @@ def _forgotten(
     if record_of(models[0]).is_file():
         sizes = json.loads(record_of(models[0]).read_text(encoding="utf-8"))
         grown = sizes["grown"] - sizes["parameters"]
-        rows.append(
-            Record(**facts, target=target, metric=PARAMETERS, value=float(grown), notes=f"{sizes['trained']} trained")
-        )
+        trained = f"{sizes['trained']} trained" if sizes["trained"] else None
+        rows.append(Record(**facts, target=target, metric=PARAMETERS, value=float(grown), notes=trained))
     return rows
 
 

@@ -12,8 +12,9 @@ from data_prep.checksums import digest_of_all
 from recipes.run_records import digest_of, plain
 from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.errors import InputError
+from speechnlp_tl.speech.experiment import WordsConfig
 from speechnlp_tl.speech.multilingual_experiment import MultilingualExperiment
-from speechnlp_tl.speech.new_language import NewLanguageConfig
+from speechnlp_tl.speech.new_language import NewLanguageConfig, usual_steps
 
 RECIPE = "multilingual_asr"
 ALONE = "monolingual"
@@ -44,6 +45,7 @@ class MethodConfig(StrictModel):
     settings: dict[str, Any] = Field(description="as 'speechnlp-tl adapt --method new-language' takes them")
     minutes: list[float | str] | None = Field(None, description="budgets; those of the recipe when not given")
     seeds: PositiveInt | None = None
+    choose: bool = Field(False, description="also measure whether the language is found")
     source: str = Field("others", description="others: a model of all other languages; or a system")
 
 
@@ -75,6 +77,11 @@ class RecipeConfig(StrictModel):
         wrong = [name for name in self.picture if name not in self.systems or name == ALONE]
         if wrong:
             raise ValueError(f"'picture' names no multilingual system: {', '.join(wrong)}")
+        alone = self.systems.get(ALONE)
+        if alone and any(
+            len(self.seeds_of(alone.seeds)) < len(self.seeds_of(own.seeds)) for own in self.systems.values()
+        ):
+            raise ValueError(f"'{ALONE}' has fewer seeds than a system that is compared with it")
         sources = {method.source for method in self.methods.values()} - {"others", *self.systems}
         if sources:
             raise ValueError(f"'source' names no system: {', '.join(sorted(sources))}")
@@ -132,12 +139,13 @@ class RecipeConfig(StrictModel):
 
     def scratch_of(self, target: str, data: Path, minutes: float | str, seed: int) -> MultilingualExperiment:
         """A model of a few minutes of one language alone; its search weights are those of the transferred model."""
-        made = self.experiment_of([target], data, seed, {}, self.scratch_steps)
-        speech = made.data.model_copy(
-            update={"train": [part(data, target, minutes, seed)], "dev": [], "dev_share": 0.0}
-        )
-        train = made.train.model_copy(update={"metric": None, "patience": None})
-        return made.model_copy(update={"data": speech, "train": train})
+        speech = part(data, target, minutes, seed)
+        # no less training than what it is compared with
+        steps = max(self.scratch_steps, usual_steps(seconds_of(speech)), self.steps if minutes == ALL else 0)
+        made = self.experiment_of([target], data, seed, {}, steps)
+        config = made.data.model_copy(update={"train": [speech], "dev": [], "dev_share": 0.0})
+        batch_seconds = NewLanguageConfig().batch_seconds
+        return made.model_copy(update={"data": config, "batch_seconds": batch_seconds})
 
     def joint_of(self, target: str, data: Path, minutes: float | str, seed: int) -> MultilingualExperiment:
         """A model of all speech of the others and some minutes of one language; no dev speech of that one."""
@@ -156,6 +164,7 @@ class RecipeConfig(StrictModel):
         """Of a training, named after all that it depends on."""
         depends = experiment.model_dump(mode="json")
         text = [data_digest(Path(path)) for path in [*experiment.data.train, *experiment.data.dev]]
+        text += [words_digest(words) for words in experiment.languages.values()]
         return runs / f"{plain(name)}.{seed}-{digest_of([depends, text])}"
 
     def systems_folders(self, runs: Path, system: str, data: Path, seed: int) -> dict[str, Path]:
@@ -190,8 +199,11 @@ class RecipeConfig(StrictModel):
             experiment = self.joint_of(target, data, minutes, seed)
             return self.folder(runs, f"{JOINT} {target} {minutes}", experiment, seed)
         source = self.source_folder(runs, method, target, data, seed).name
-        settings = self.method_of(method, data, target, seed).model_dump(mode="json")
-        depends = [source, settings, data_digest(part(data, target, minutes, seed))]
+        settings = self.method_of(method, data, target, seed)
+        speech = [data_digest(part(data, target, minutes, seed))]
+        if "ewc" in settings.method:
+            speech += [data_digest(data / name / "dev") for name in self.others(target)]
+        depends = [source, settings.model_dump(mode="json"), speech, words_digest(settings.words)]
         return runs / f"{plain(f'{method} {target} {minutes}')}.{seed}-{digest_of(depends)}"
 
     def budgets(self, method: str) -> list[float | str]:
@@ -225,6 +237,19 @@ def tests(data: Path, language: str) -> dict[str, Path]:
 def words_of(data: Path, language: str) -> dict[str, str]:
     folder = data / language
     return {"lexicon": str(folder / "lexicon.txt"), "arpa": str(folder / "lm.arpa")}
+
+
+def words_digest(words: WordsConfig) -> str:
+    """Of what the lexicon and the language model say."""
+    return digest_of([path.read_text(encoding="utf-8") if path and path.is_file() else ""
+                      for path in (words.lexicon, words.arpa)])  # fmt: skip
+
+
+def seconds_of(folder: Path) -> float:
+    """Speech of a data directory; 0 where it is not there."""
+    durations = folder / "utt2dur"
+    lines = durations.read_text(encoding="utf-8").splitlines() if durations.is_file() else []
+    return sum(float(line.split()[1]) for line in lines)
 
 
 def data_digest(folder: Path) -> str:

@@ -39,11 +39,9 @@ def _systems(records: Sequence[Record]) -> str:
     for test in tests:
         cells = [_cell(rates.get((test, system))) for system in systems]
         rows.append([test, *cells])
-    relative = []
-    for system in systems:
-        known = [changes[test, system].notes or "" for test in tests if (test, system) in changes]
-        found = [float(note.partition(" ")[0]) for note in known]
-        relative.append(f"{sum(found) / len(found):+.1f} %" if found else "")
+    relative = [
+        _mean_relative([changes[test, system] for test in tests if (test, system) in changes]) for system in systems
+    ]
     rows.append(["mean relative change", *relative])
     seeds = max(each.seeds or 1 for each in rates.values())
     told = f"WER in percent, {_seeds(seeds)}, intervals over speakers (over utterances where there is one). "
@@ -51,24 +49,44 @@ def _systems(records: Sequence[Record]) -> str:
     worse = [
         f"{each.target} {each.system} {each.value:+.1f} points, {each.notes}"
         for each in changes.values()
-        if each.ci95 is not None and (each.ci95[0] > 0 or each.ci95[1] < 0)
+        if float((each.notes or "p 1").rpartition("p ")[2]) < 0.05
     ]
-    told += f"\n\nDifferent from models of one language beyond chance: {'; '.join(worse)}." if worse else ""
+    if worse:
+        told += "\n\nDifferent from models of one language (paired permutation test over speakers, p < 0.05): "
+        told += f"{'; '.join(worse)}."
     return f"{table(['test', *systems], rows)}\n\n{told}"
 
 
+def _mean_relative(changes: Sequence[Record]) -> str:
+    """Over languages; first over a language's test sets. Where one language's model makes no error there is none."""
+    of_language: dict[str, list[float]] = {}
+    for each in changes:
+        if "relative" in (each.notes or ""):
+            language = str(each.target).partition("/")[0]
+            of_language.setdefault(language, []).append(float((each.notes or "").partition(" ")[0]))
+    means = [sum(values) / len(values) for values in of_language.values()]
+    return f"{sum(means) / len(means):+.1f} %" if means else ""
+
+
 def _chosen(records: Sequence[Record]) -> str:
-    own = {(each.target, each.system): each for each in records if each.metric == CHOSEN}
+    found = [each for each in records if each.metric == CHOSEN]
+    own = {(each.target, _with_source(each)): each for each in found}
     probes = {each.system: each for each in records if each.metric == PROBE}
     if not own:
         return ""
-    systems, tests = _names(list(own.values()), "system"), _names(list(own.values()), "target")
+    systems, tests = list(dict.fromkeys(key[1] for key in own)), _names(found, "target")
     rows = [[test, *(_value(own.get((test, system))) for system in systems)] for test in tests]
     told = "Percent of utterances whose language `--lang auto` finds."
     if probes:
         rows.append(["probe on frames", *(_value(probes.get(system)) for system in systems)])
         told += " Probe: a linear classifier of the language on frames of the last shared layer, speakers held out."
     return f"{table(['test', *systems], rows)}\n\n{told}"
+
+
+def _with_source(record: Record) -> str:
+    """A system's name; of a method that taught a language, with that language and the speech."""
+    amount = ALL if isinstance(record.budget, str) else f"{record.budget} min"
+    return record.system if record.source is None else f"{record.system}, {record.source} from {amount}"
 
 
 def _curve(records: Sequence[Record]) -> str:
