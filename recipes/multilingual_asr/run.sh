@@ -25,7 +25,7 @@ stage 1 "prepare data directories of each language" local -- \
 stage 2 "train" "$data/speech" local -- python local/train.py "${given[@]}" --runs "$exp/runs" --jobs "$jobs"
 stage 3 "learn new languages" "$data/speech" "$exp/runs" local -- \
   python local/learn.py "${given[@]}" --runs "$exp/runs" --jobs "$jobs"
-stage 4 "recognise" "$data/speech" "$exp/runs" local -- \
+stage 4 "recognise" "$data/speech" "$exp/runs" "$exp/learned" local -- \
   python local/recognise.py "${given[@]}" --runs "$exp/runs" --out "$exp/hypotheses" --jobs "$jobs"
 stage 5 "score" "$data/speech" "$exp/hypotheses" local -- \
   python local/score.py --corpus "$named" "${given[@]}" --runs "$exp/runs" --hypotheses "$exp/hypotheses" \

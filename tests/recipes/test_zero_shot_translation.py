@@ -36,7 +36,7 @@ def local() -> Iterator[SimpleNamespace]:
     sys.modules.update(earlier)
 
 
-@pytest.mark.parametrize("name", ["synthetic", "small", "tatoeba", "base"])
+@pytest.mark.parametrize("name", ["synthetic", "small", "czech", "tatoeba", "base"])
 def test_no_training_or_dev_text_of_a_zero_shot_system_joins_the_unseen_pair(local, name: str) -> None:
     config = load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig)
     left, hub, right = config.languages
@@ -64,7 +64,7 @@ def test_remedies_start_from_one_model_and_are_trained_as_long(local) -> None:
 
 
 def test_a_new_language_is_measured_with_each_and_beside_the_old_directions(local) -> None:
-    config = load_config(RECIPE / "conf" / "small.yaml", local.settings.RecipeConfig)
+    config = load_config(RECIPE / "conf" / "czech.yaml", local.settings.RecipeConfig)
     directions = config.directions("Czech, fine-tuned")
     assert {("cs", "en"), ("en", "cs"), ("cs", "de"), ("fr", "cs"), ("de", "fr"), ("de", "en"), ("fr", "en")} <= set(
         directions
@@ -77,6 +77,15 @@ def test_a_new_language_is_measured_with_each_and_beside_the_old_directions(loca
     made = config.experiment_of("Czech, ewc", Path("data"), Path("runs"), 0)
     assert [set(files) for files in made.initial.ewc_text] == [{"de", "en"}, {"en", "fr"}]
     assert made.data.train == [{name: f"data/train/cs-en/{name}.txt" for name in ("cs", "en")}]
+
+
+def test_a_language_is_added_to_the_very_models_of_the_core(local) -> None:
+    core, added = (
+        load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig) for name in ("small", "czech")
+    )
+    for name in ("multilingual", "denoising, similarity, back-translation"):
+        place = Path("runs"), name, Path("data"), 0
+        assert core.folder(*place) == added.folder(*place)
 
 
 def test_a_training_is_named_after_all_that_it_depends_on(local) -> None:

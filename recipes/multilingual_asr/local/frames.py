@@ -16,7 +16,7 @@ from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.multilingual import MultilingualRecogniser
 from speechnlp_tl.speech.topology import SILENCE
 
-UTTERANCES, FRAMES = 60, 1500
+UTTERANCES, FRAMES = 60, 1000
 """Of each language, at most."""
 
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import torch
-from settings import UNTAUGHT, RecipeConfig, data_digest, part
+from settings import LEARNED, UNTAUGHT, RecipeConfig, data_digest, part
 
 from data_prep.command import run
 from recipes.run_records import digest_of, in_parallel, record_of, write_record
@@ -50,7 +50,7 @@ def _work(arguments: argparse.Namespace) -> None:
 def old_speech(config: RecipeConfig, data: Path, runs: Path, target: str) -> Path:
     """What the old languages say, for ewc to weigh parameters by."""
     digests = [data_digest(data / name / "dev") for name in config.others(target)]
-    return runs / f"old-{target}-{digest_of(digests)}"
+    return runs.with_name(LEARNED) / f"old-{target}-{digest_of(digests)}"
 
 
 def _folder(item: Item) -> Path:

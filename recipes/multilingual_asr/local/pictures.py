@@ -20,7 +20,7 @@ from speechnlp_tl.evaluation.results import Record, read_results
 from speechnlp_tl.speech.models import load_multilingual
 from speechnlp_tl.speech.topology import SILENCE
 
-LANGUAGES, PHONES, POINTS = 5, 5, 1500
+LANGUAGES, PHONES, POINTS = 5, 5, 900
 
 
 def main() -> None:

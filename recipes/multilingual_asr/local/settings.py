@@ -25,6 +25,8 @@ SCRATCH = "from scratch"
 """A new language without the others."""
 JOINT = "with the others from the start"
 """A new language trained together with all speech of the others: multi-task training."""
+LEARNED = "learned"
+"""Folder beside that of the trainings: what stage 3 makes is none of its inputs."""
 UNTAUGHT = (SCRATCH, JOINT)
 """Ways to a model of a language that teach no finished model."""
 ALL = "all"
@@ -204,7 +206,7 @@ class RecipeConfig(StrictModel):
         if "ewc" in settings.method:
             speech += [data_digest(data / name / "dev") for name in self.others(target)]
         depends = [source, settings.model_dump(mode="json"), speech, words_digest(settings.words)]
-        return runs / f"{plain(f'{method} {target} {minutes}')}.{seed}-{digest_of(depends)}"
+        return runs.with_name(LEARNED) / f"{plain(f'{method} {target} {minutes}')}.{seed}-{digest_of(depends)}"
 
     def budgets(self, method: str) -> list[float | str]:
         if method in UNTAUGHT:
