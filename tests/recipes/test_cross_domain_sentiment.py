@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from data_prep.made_reviews import prepare
+from speechnlp_tl.core.config import load_config
+from speechnlp_tl.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / "recipes" / "cross_domain_sentiment" / "local"
@@ -48,6 +53,18 @@ source:
 transfer:
   shared: {kind: svm, features: msda, fitted_on: everything, weighting: log, chosen: shifted}
 """
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[ModuleType]:
+    """The recipe's own module of that name; other recipes have one, too."""
+    earlier = sys.modules.pop("settings", None)
+    sys.path.insert(0, str(LOCAL))
+    yield importlib.import_module("settings")
+    sys.path.remove(str(LOCAL))
+    sys.modules.pop("settings", None)
+    if earlier is not None:
+        sys.modules["settings"] = earlier
 
 
 def call(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -204,13 +221,21 @@ def test_scores_are_those_of_the_predictions(made) -> None:
         ("{kind: majority, known: 10}", "looks at no features"),
     ],
 )
-def test_a_system_that_makes_no_sense_is_refused_with_its_line(made, tmp_path: Path, line: str, said: str) -> None:
+def test_a_system_that_makes_no_sense_is_refused_with_its_line(settings, tmp_path: Path, line: str, said: str) -> None:
     (tmp_path / "conf.yaml").write_text(CONF.replace("{kind: svm, reweighted: true}", line))
+    with pytest.raises(InputError) as told:
+        load_config(tmp_path / "conf.yaml", settings.RecipeConfig)
+    problems = [str(problem) for problem in told.value.problems]
+    assert any(said in problem and "conf.yaml:" in problem for problem in problems), problems
+
+
+def test_a_refusal_is_exit_code_2_without_a_traceback(made, tmp_path: Path) -> None:
+    (tmp_path / "conf.yaml").write_text(CONF.replace("{kind: svm, reweighted: true}", "{kind: svm, epochs: 3}"))
     options = ("--conf", tmp_path / "conf.yaml", "--part", "source", "--data", made[1], "--out", tmp_path / "runs")
     done = call("run_systems.py", *options)
     assert done.returncode == 2
-    assert said in done.stderr
-    assert "conf.yaml:" in done.stderr
+    assert "are for networks" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_more_known_target_reviews_than_there_are_is_refused(made, tmp_path: Path) -> None:
