@@ -314,11 +314,11 @@ def main() -> None:
     from data_prep.command import corpus_parser, run
 
     parser = corpus_parser(__doc__, out=False)
-    parser.add_argument("corpus", nargs="*", help=f"of {', '.join(CORPORA)}; default all")
+    parser.add_argument("corpus", nargs="*", help=f"of {', '.join(CORPORA)}; default all that can be downloaded")
     arguments = parser.parse_args()
-    names = [
-        name for name in arguments.corpus or CORPORA if name not in ("synthetic", "text")
-    ]  # made, or the user's own
+    everything = [name for name, corpus in CORPORA.items() if not corpus.by_hand or is_available(corpus)]
+    made = ("synthetic", "text")  # or the user's own
+    names = [name for name in arguments.corpus or everything if name not in made]
     if unknown := [name for name in names if name not in CORPORA]:
         parser.error(f"unknown corpus {', '.join(unknown)}; known are {', '.join(CORPORA)}")
     run(lambda: [print(fetch(CORPORA[name], arguments.corpus_dir)) for name in names])
