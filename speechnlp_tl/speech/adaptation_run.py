@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,9 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from speechnlp_tl.atomic import atomic_directory, write_text
-from speechnlp_tl.core.checkpoint import MANIFEST
 from speechnlp_tl.core.config import dump_config, load_config
-from speechnlp_tl.core.tracking import METRICS
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.summary import summarise
 from speechnlp_tl.speech.adaptation import AdaptConfig, Adapted, adapt
@@ -29,12 +26,12 @@ from speechnlp_tl.speech.decoder import Hypothesis
 from speechnlp_tl.speech.models import LANGUAGE, load_recogniser, model_folder, write_adapter
 from speechnlp_tl.speech.recogniser import Recogniser
 from speechnlp_tl.speech.selection import Trial, best_of, cross_validate
+from speechnlp_tl.speech.unfinished_run import take_over_records, unfinished_run
 from speechnlp_tl.transfer.adapters import attached
 from speechnlp_tl.transfer.fisher import estimate_fisher, single_rows
 
 FISHER_UTTERANCES = 200
 DIGEST = "run.sha256"
-DIGITS = 16
 
 
 @dataclass
@@ -150,23 +147,12 @@ class AdaptationRun:
                 self.source.write_files(folder)
                 (folder / DIGEST).write_text(self._digest(self.config), encoding="utf-8")
             return
-        unfinished = self._unfinished(config)
-        try:
+        with unfinished_run(self.out, self._digest(config)) as unfinished:
             spoken = self.old[1] if self.old else ()
             self.adapted = adapt(self.source, self.utterances, config, fisher, self.allow_pipes, unfinished, spoken)
             yield from _describe(self.adapted)
             self._save(self.adapted, unfinished)
-        except InputError:
-            if not any(unfinished.rglob(MANIFEST)):  # no checkpoint to go on from
-                shutil.rmtree(unfinished, ignore_errors=True)
-            raise
-        for left in unfinished.parent.glob(f"{unfinished.name[:-DIGITS]}*"):
-            shutil.rmtree(left, ignore_errors=True)
         yield f"saved in {self.out}"
-
-    def _unfinished(self, config: AdaptConfig) -> Path:
-        """Folder beside the result for checkpoints and records of a run with these settings."""
-        return self.out.with_name(f".{self.out.name}.adapting-{self._digest(config)[:DIGITS]}")
 
     def _digest(self, config: AdaptConfig) -> str:
         """SHA-256 of all that decides the result."""
@@ -226,10 +212,7 @@ class AdaptationRun:
             (folder / DIGEST).write_text(self._digest(self.config), encoding="utf-8")
             if adapted.report is not None:
                 (folder / "transfer.txt").write_text(adapted.report.table() + "\n", encoding="utf-8")
-            for record in sorted(unfinished.rglob(METRICS)):
-                place = folder / record.relative_to(unfinished)
-                place.parent.mkdir(exist_ok=True)
-                shutil.copyfile(record, place)
+            take_over_records(unfinished, folder)
 
 
 def _read(directory: Path, untold: str | None, allow_pipes: bool) -> list[Utterance]:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from speechnlp_tl.atomic import atomic_directory, write_text
-from speechnlp_tl.core.checkpoint import MANIFEST
 from speechnlp_tl.core.config import dump_config
-from speechnlp_tl.core.tracking import METRICS
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.summary import summarise
-from speechnlp_tl.speech.adaptation_run import DIGEST, DIGITS
+from speechnlp_tl.speech.adaptation_run import DIGEST
 from speechnlp_tl.speech.audio_check import check_audio
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.experiment import known_words
@@ -33,6 +30,7 @@ from speechnlp_tl.speech.new_language import (
     usual_search,
 )
 from speechnlp_tl.speech.ngram import format_arpa
+from speechnlp_tl.speech.unfinished_run import take_over_records, unfinished_run
 
 
 @dataclass
@@ -110,8 +108,7 @@ class NewLanguageRun:
         fisher = None
         if parse_new_language(self.config.method).needs_old_speech and self.old is not None:
             fisher = old_fisher(self.source, self.old[1], self.config.seed, self.allow_pipes)
-        unfinished = self.out.with_name(f".{self.out.name}.adapting-{self._digest[:DIGITS]}")
-        try:
+        with unfinished_run(self.out, self._digest) as unfinished:
             self.learned = learn_language(
                 self.source,
                 self.language,
@@ -125,12 +122,6 @@ class NewLanguageRun:
             self._measure_old(self.learned)
             yield from _describe(self.learned)
             self._save(self.learned, unfinished)
-        except InputError:
-            if not any(unfinished.rglob(MANIFEST)):  # no checkpoint to go on from
-                shutil.rmtree(unfinished, ignore_errors=True)
-            raise
-        for left in unfinished.parent.glob(f"{unfinished.name[:-DIGITS]}*"):
-            shutil.rmtree(left, ignore_errors=True)
         yield f"saved in {self.out}"
 
     def _measure_old(self, learned: Learned) -> None:
@@ -187,10 +178,7 @@ class NewLanguageRun:
             (folder / "adaptation.yaml").write_text(dump_config(learned.settings), encoding="utf-8")
             (folder / DIGEST).write_text(self._digest, encoding="utf-8")
             (folder / "transfer.txt").write_text(learned.report.table() + "\n", encoding="utf-8")
-            for record in sorted(unfinished.rglob(METRICS)):
-                place = folder / record.relative_to(unfinished)
-                place.parent.mkdir(exist_ok=True)
-                shutil.copyfile(record, place)
+            take_over_records(unfinished, folder)
 
 
 def read_language(directory: Path, language: str, allow_pipes: bool = False) -> list[Utterance]:
