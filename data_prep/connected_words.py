@@ -73,16 +73,20 @@ def read_takes(takes: Mapping[KeyT, Path], resample: bool = False) -> dict[KeyT,
 
 
 def trim(samples: Samples) -> Samples:
-    """The take from its first to its last 10 ms that are within 30 dB of its loudest, and 50 ms on both sides.
+    """The take without the silence around it; one of digital silence is left as it is."""
+    first, last = loud_part(samples)
+    return samples[first:last]
 
-    A take of digital silence is left as it is.
-    """
+
+def loud_part(samples: Samples) -> tuple[int, int]:
+    """First and one past the last sample of what is said: from the first to the last 10 ms that are within 30 dB of the
+    loudest, and 50 ms on both sides. All of a recording of digital silence."""
     energy = _frame_energy(samples)
     if not len(energy) or not energy.max():
-        return samples
+        return 0, len(samples)
     loud = np.flatnonzero(energy >= energy.max() * 10 ** (-_SPEECH_DB / 10))
     first, last = max(0, int(loud[0]) - _MARGIN_FRAMES), int(loud[-1]) + 1 + _MARGIN_FRAMES
-    return samples[first * _FRAME : last * _FRAME]
+    return first * _FRAME, min(last * _FRAME, len(samples))
 
 
 def noise_level(takes: Iterable[Samples]) -> float:

@@ -3,11 +3,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from data_prep.fetch import CORPORA, fetch
 from data_prep.yesno import prepare
 from speechnlp_tl.errors import InputError
+from speechnlp_tl.speech.audio import read_audio
 from speechnlp_tl.speech.data_dir import DataDir
 
 
@@ -34,6 +37,25 @@ def test_dev_is_part_of_the_training_half_only(corpus: Path, tmp_path: Path) -> 
     assert ids["train_dev"]
     assert ids["train_main"] | ids["train_dev"] == ids["train"]
     assert not ids["train_main"] & ids["train_dev"]
+
+
+def test_trimmed_utterances_begin_and_end_with_what_is_said(tmp_path: Path) -> None:
+    corpus = tmp_path / "waves_yesno"
+    corpus.mkdir()
+    noise = np.random.default_rng(0).standard_normal(8000)
+    for number in range(4):
+        samples = 1e-4 * np.random.default_rng(number).standard_normal(24000)
+        samples[8000:16000] += 0.1 * noise  # the second of three seconds
+        soundfile.write(corpus / f"{number // 2}_{number % 2}.wav", samples, 8000)
+    whole = DataDir.read(prepare(corpus, tmp_path / "whole")["train"])
+    trimmed = DataDir.read(prepare(corpus, tmp_path / "trimmed", trim=True)["train"])
+    assert [(u.id, u.text, u.audio) for u in trimmed] == [(u.id, u.text, u.audio) for u in whole]
+    for before, after in zip(whole, trimmed, strict=True):
+        assert (before.start, before.duration) == (None, 3.0)
+        assert after.start == pytest.approx(0.95)
+        assert after.end == pytest.approx(2.05)
+        assert after.duration == pytest.approx(1.1)
+        assert len(read_audio(after.audio, 8000, start=after.start, end=after.end)) == 8800
 
 
 def test_recordings_that_are_misnamed_or_broken_are_all_listed(corpus: Path, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def _spoken_words(name: str) -> Callable[[Mapping[str, Path], Path], Speech]:
 
 def _hebrew(sources: Mapping[str, Path], corpora: Path) -> Speech:
     """One speaker: the only language whose test has a voice that was heard."""
-    splits = yesno.prepare(sources["yesno"], corpora / "yesno")
+    splits = yesno.prepare(sources["yesno"], corpora / "yesno", trim=True)
     train, dev, test = (list(DataDir.read(splits[part])) for part in ("train_main", "train_dev", "test"))
     return Speech(train, train, dev, {"yesno": test}, HEBREW)
 

@@ -66,6 +66,7 @@ class RecipeConfig(StrictModel):
     minutes: list[float | str] = Field(min_length=1, description="of the new language, or 'all'")
     scratch_steps: PositiveInt = 300
     joint_minutes: list[float | str] = Field(default_factory=list, description="budgets of training with the others")
+    joint_seeds: PositiveInt | None = None
     methods: dict[str, MethodConfig] = Field(default_factory=dict)
     picture: list[str] = Field(default_factory=list, max_length=2, description="systems whose last layer is drawn")
 
@@ -140,14 +141,16 @@ class RecipeConfig(StrictModel):
         return _checked(MultilingualExperiment, content, ", ".join(languages))
 
     def scratch_of(self, target: str, data: Path, minutes: float | str, seed: int) -> MultilingualExperiment:
-        """A model of a few minutes of one language alone; its search weights are those of the transferred model."""
+        """A model of some minutes of one language alone; of all its speech it is the monolingual one. Both recognise with
+        the search weights of the transferred model."""
+        if minutes == ALL:
+            return self.experiment_of([target], data, seed, {})
         speech = part(data, target, minutes, seed)
         # no less training than what it is compared with
-        steps = max(self.scratch_steps, usual_steps(seconds_of(speech)), self.steps if minutes == ALL else 0)
+        steps = max(self.scratch_steps, usual_steps(seconds_of(speech)))
         made = self.experiment_of([target], data, seed, {}, steps)
         config = made.data.model_copy(update={"train": [speech], "dev": [], "dev_share": 0.0})
-        batch_seconds = NewLanguageConfig().batch_seconds
-        return made.model_copy(update={"data": config, "batch_seconds": batch_seconds})
+        return made.model_copy(update={"data": config})
 
     def joint_of(self, target: str, data: Path, minutes: float | str, seed: int) -> MultilingualExperiment:
         """A model of all speech of the others and some minutes of one language; no dev speech of that one."""
@@ -196,7 +199,8 @@ class RecipeConfig(StrictModel):
         """Of a model that learned a language."""
         if method == SCRATCH:
             experiment = self.scratch_of(target, data, minutes, seed)
-            return self.folder(runs, f"{SCRATCH} {target} {minutes}", experiment, seed)
+            name = f"{ALONE} {target}" if minutes == ALL else f"{SCRATCH} {target} {minutes}"
+            return self.folder(runs, name, experiment, seed)
         if method == JOINT:
             experiment = self.joint_of(target, data, minutes, seed)
             return self.folder(runs, f"{JOINT} {target} {minutes}", experiment, seed)
@@ -217,7 +221,7 @@ class RecipeConfig(StrictModel):
         """(method, target, minutes, seed) of every learning that there is speech for."""
         found = []
         for method in [*UNTAUGHT, *self.methods]:
-            limit = None if method in UNTAUGHT else self.methods[method].seeds
+            limit = self.joint_seeds if method == JOINT else None if method == SCRATCH else self.methods[method].seeds
             for target in self.learned:
                 for minutes in self.budgets(method):
                     for seed in self.seeds_of(limit):
