@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from speechnlp_tl.speech.data_dir import Utterance
     from speechnlp_tl.speech.decoder import Hypothesis
+    from speechnlp_tl.speech.features import FeatureConfig
+    from speechnlp_tl.speech.multilingual import MultilingualRecogniser
 
 
 def transcribe(
@@ -31,7 +33,8 @@ def transcribe(
     """Recognise recordings, or the utterances of a data directory."""
     from speechnlp_tl.atomic import write_text
     from speechnlp_tl.errors import InputError, Problem
-    from speechnlp_tl.speech.models import is_multilingual
+    from speechnlp_tl.speech.language_choice import transcribe_languages
+    from speechnlp_tl.speech.models import is_multilingual, load_multilingual, load_recogniser
 
     if confidence and out is not None:
         raise InputError(
@@ -39,9 +42,18 @@ def transcribe(
         )
     if (data is None) == (not audio):
         raise InputError(Problem("give either recordings or --data", remedy="see speechnlp-tl transcribe --help"))
-    several = base is None and is_multilingual(model)
-    transcribed = _in_languages if several else _in_one_language
-    lines = transcribed(model, audio, data, lang, base, confidence, resample, allow_pipes)
+    if base is None and is_multilingual(model):
+        recognisers = load_multilingual(model)
+        recognisers = recognisers.resampling() if resample else recognisers
+        utterances = _utterances(audio, data, recognisers.config.features, allow_pipes)
+        chosen = _languages(recognisers, utterances, lang, data is None, allow_pipes)
+        found = transcribe_languages(recognisers, utterances, chosen, allow_pipes, confidence)
+    else:
+        recogniser = load_recogniser(model, base, lang)
+        recogniser = recogniser.resampling() if resample else recogniser
+        utterances = _utterances(audio, data, recogniser.config.features, allow_pipes)
+        found = recogniser.transcribe(utterances, allow_pipes, confidence)
+    lines = [_line(name, hypothesis, confidence) for name, hypothesis in found.items()]
     if out is None:
         typer.echo("\n".join(lines))
     else:
@@ -49,72 +61,42 @@ def transcribe(
         typer.echo(f"{out}: {len(lines)} utterances")
 
 
-def _in_one_language(
-    model: Path,
-    audio: list[Path] | None,
-    data: Path | None,
-    lang: str | None,
-    base: Path | None,
-    confidence: bool,
-    resample: bool,
-    allow_pipes: bool,
-) -> list[str]:
-    from speechnlp_tl.speech.audio_check import check_audio
-    from speechnlp_tl.speech.models import load_recogniser
+def _languages(
+    recognisers: MultilingualRecogniser, utterances: list[Utterance], lang: str | None, tell: bool, allow_pipes: bool
+) -> dict[str, str]:
+    """The language of each utterance: the one that is asked for, the chosen one, which is told, or utt2lang's."""
+    from speechnlp_tl.speech.language_choice import choose_language
 
-    recogniser = load_recogniser(model, base, lang)
-    recogniser = recogniser.resampling() if resample else recogniser
-    utterances = _utterances(audio, data, allow_pipes)
-    check_audio(utterances, recogniser.config.features)
-    found = recogniser.transcribe(utterances, allow_pipes, confidence)
-    return [_line(name, hypothesis, confidence) for name, hypothesis in found.items()]
+    if lang != "auto":
+        return {utterance.id: lang or utterance.language or "" for utterance in utterances}
+    chosen = {name: choice.language for name, choice in choose_language(recognisers, utterances, allow_pipes).items()}
+    counts = {name: list(chosen.values()).count(name) for name in recognisers.languages}
+    listed = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    typer.echo(f"languages chosen: {listed}", err=True)
+    if tell:
+        for name, language in chosen.items():
+            typer.echo(f"{name}: {language}", err=True)
+    return chosen
 
 
-def _in_languages(
-    model: Path,
-    audio: list[Path] | None,
-    data: Path | None,
-    lang: str | None,
-    base: Path | None,
-    confidence: bool,
-    resample: bool,
-    allow_pipes: bool,
-) -> list[str]:
-    from speechnlp_tl.speech.audio_check import check_audio
-    from speechnlp_tl.speech.language_choice import choose_language, transcribe_languages
-    from speechnlp_tl.speech.models import load_multilingual
-
-    recognisers = load_multilingual(model)
-    recognisers = recognisers.resampling() if resample else recognisers
-    utterances = _utterances(audio, data, allow_pipes)
-    check_audio(utterances, recognisers.config.features)
-    if lang == "auto":
-        chosen = {
-            name: choice.language for name, choice in choose_language(recognisers, utterances, allow_pipes).items()
-        }
-        counts = {name: list(chosen.values()).count(name) for name in recognisers.languages}
-        listed = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-        typer.echo(f"languages chosen: {listed}", err=True)
-        if data is None:
-            for name, language in chosen.items():
-                typer.echo(f"{name}: {language}", err=True)
-    else:
-        chosen = {utterance.id: lang or utterance.language or "" for utterance in utterances}
-    found = transcribe_languages(recognisers, utterances, chosen, allow_pipes, confidence)
-    return [_line(name, hypothesis, confidence) for name, hypothesis in found.items()]
-
-
-def _utterances(audio: list[Path] | None, data: Path | None, allow_pipes: bool) -> list[Utterance]:
+def _utterances(
+    audio: list[Path] | None, data: Path | None, features: FeatureConfig, allow_pipes: bool
+) -> list[Utterance]:
+    """What to recognise; audio that these features cannot be computed of is an error here."""
     from speechnlp_tl.errors import InputError, Problem
+    from speechnlp_tl.speech.audio_check import check_audio
     from speechnlp_tl.speech.data_dir import DataDir, Utterance
 
     if data is not None:
-        return list(DataDir.read(data, allow_pipes))
-    # an utterance id ends at the first space
-    named = {"_".join(str(path).split()): str(path) for path in audio or []}
-    if len(named) < len(audio or []):
-        raise InputError(Problem("two recordings have the same name", remedy="name each recording once"))
-    return [Utterance(name, path, path) for name, path in named.items()]
+        utterances = list(DataDir.read(data, allow_pipes))
+    else:
+        # an utterance id ends at the first space
+        named = {"_".join(str(path).split()): str(path) for path in audio or []}
+        if len(named) < len(audio or []):
+            raise InputError(Problem("two recordings have the same name", remedy="name each recording once"))
+        utterances = [Utterance(name, path, path) for name, path in named.items()]
+    check_audio(utterances, features)
+    return utterances
 
 
 def _line(name: str, hypothesis: Hypothesis, confidence: bool) -> str:

@@ -20,7 +20,8 @@ from speechnlp_tl.speech.adaptation import AdaptConfig, Adapted, adapt
 from speechnlp_tl.speech.adaptation_method import parse_method
 from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.audio_check import check_audio
-from speechnlp_tl.speech.data_dir import DataDir, Utterance
+from speechnlp_tl.speech.data_dir import DataDir, Utterance, untold
+from speechnlp_tl.speech.data_split import spread
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.decoder import Hypothesis
 from speechnlp_tl.speech.models import LANGUAGE, load_recogniser, model_folder, write_adapter
@@ -215,12 +216,11 @@ class AdaptationRun:
             take_over_records(unfinished, folder)
 
 
-def _read(directory: Path, untold: str | None, allow_pipes: bool) -> list[Utterance]:
-    """The utterances of a data directory; with `untold`, what to do about one without transcript, all must have one."""
+def _read(directory: Path, remedy: str | None, allow_pipes: bool) -> list[Utterance]:
+    """The utterances of a data directory; with `remedy`, what to do about one without transcript, all must have one."""
     utterances = list(DataDir.read(directory, allow_pipes))
-    missing = [utterance.id for utterance in utterances if utterance.text is None]
-    if missing and untold:
-        raise InputError([Problem(f"utterance {name} has no transcript", directory, remedy=untold) for name in missing])
+    if remedy and (problems := untold(utterances, directory, remedy)):
+        raise InputError(problems)
     return utterances
 
 
@@ -233,8 +233,7 @@ def source_fisher(
     source: Recogniser, utterances: Sequence[Utterance], seed: int = 0, allow_pipes: bool = False
 ) -> dict[str, Tensor]:
     """Fisher information of the source model on up to `FISHER_UTTERANCES` utterances spread over `utterances`."""
-    stride = max(1, len(utterances) // FISHER_UTTERANCES)
-    chosen = list(utterances)[::stride][:FISHER_UTTERANCES]
+    chosen = spread(utterances, FISHER_UTTERANCES)
     dataset = SpeechDataset(chosen, source.config.features, allow_pipes=allow_pipes)
     task = AsrTask(source, chosen, dataset=dataset, keep_prior=True)
     batches = single_rows(task, range(len(task.train)))

@@ -181,6 +181,15 @@ class DataDir:
             raise InputError(problems)
 
 
+def untold(utterances: Iterable[Utterance], folder: Path, remedy: str = "add it to text") -> list[Problem]:
+    """What is wrong with those that have no transcript, where all need one."""
+    return [
+        Problem(f"utterance {utterance.id} has no transcript", folder, remedy=remedy)
+        for utterance in utterances
+        if utterance.text is None
+    ]
+
+
 def _utterance(tables: Tables, name: str) -> Utterance:
     """One utterance of tables without errors."""
     recording, start, end = tables.segment(name) or (name, None, None)

@@ -14,6 +14,11 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 
 
+def spread(utterances: Sequence[Utterance], most: int) -> list[Utterance]:
+    """At most so many, at equal distances, so that what is sorted by speaker gives all speakers their turn."""
+    return list(utterances)[:: max(1, len(utterances) // most)][:most]
+
+
 def split_by_speaker(
     data: DataDir, speakers: Sequence[str] | None = None, fraction: float | None = None, seed: int = 0
 ) -> tuple[DataDir, DataDir]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +12,15 @@ import numpy as np
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from speechnlp_tl.atomic import write_text
-from speechnlp_tl.core.config import StrictModel, TrainConfig, dump_config, load_config
-from speechnlp_tl.core.experiment_folder import DIGEST, RESOLVED, check_same_data, is_claimed
+from speechnlp_tl.core.config import StrictModel, TrainConfig, load_config
+from speechnlp_tl.core.experiment_folder import ExperimentFolder, digest_of_files
 from speechnlp_tl.core.processes import Processes
 from speechnlp_tl.core.trainer import Trainer, TrainResult
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.environment import environment
 from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.audio_check import check_audio
-from speechnlp_tl.speech.data_dir import DataDir, Utterance
+from speechnlp_tl.speech.data_dir import DataDir, Utterance, untold
 from speechnlp_tl.speech.data_split import split_by_speaker
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.decoder import Decoder, tune
@@ -116,37 +114,29 @@ def train(config: AsrExperiment, out: str | Path, quiet: bool = False, allow_pip
         InputError: unusable data or config, or an `out` that holds another experiment.
     """
     out = Path(out)
-    model_dir = out / "model"
     processes = Processes(config.train.device)
-    known = is_claimed(out, config)
-    digest = data_digest(config.data)
-    if known:
-        check_same_data(out, digest)
-    if (model_dir / "config.yaml").is_file():
+    folder = ExperimentFolder(out, config, processes)
+    if folder.claim(data_digest(config.data)):
+        model_dir = folder.model_dir
         return Trained(Recogniser.load(model_dir), model_dir, None, _saved_wer(out), processes.main)
     training, dev = read_data(config.data, allow_pipes)
     recogniser = build(config, training, dev)
-    if not known:
+    if not folder.known:
         check_audio([*training, *dev], config.features)
     task = _task(config, recogniser, training, dev, allow_pipes)
-    processes.wait()  # every process must have looked into the folder before one writes there
-    if processes.main and not known:
-        write_text(out / DIGEST, digest + "\n")
-        write_text(out / RESOLVED, dump_config(config))
+    folder.begin()
     result = Trainer(task, without_missing_metric(config.train, dev), out, quiet=quiet).fit()
     passes = [result]
     if config.second_pass is not None:
         passes.append(_second_pass(task, config, out, quiet, processes))
     wer = None
     if processes.main:
-        write_text(out / "run.json", json.dumps(_facts(passes) | {"parameters": parameter_count(recogniser.model)}))
-        write_text(out / "environment.json", json.dumps(environment(), indent=2))
         recogniser, wer = tuned(recogniser, task.dev, config.tune)
-        if wer is not None:
-            write_text(out / "dev.json", json.dumps({"wer": wer, "decode": recogniser.config.decode.model_dump()}))
-        recogniser.save(model_dir)
+        chosen = None if wer is None else {"wer": wer, "decode": recogniser.config.decode.model_dump()}
+        folder.finish(passes, environment(), chosen, parameters=parameter_count(recogniser.model))
+        recogniser.save(folder.model_dir)
     processes.wait()
-    return Trained(recogniser, model_dir, result, wer, processes.main)
+    return Trained(recogniser, folder.model_dir, result, wer, processes.main)
 
 
 def parameter_count(model: torch.nn.Module) -> int:
@@ -155,14 +145,7 @@ def parameter_count(model: torch.nn.Module) -> int:
 
 def data_digest(config: DataConfig) -> str:
     """SHA-256 of everything the data directories, the lexicon and the language model say (not of the audio itself)."""
-    digest = hashlib.sha256()
-    for path in (config.train, config.dev, config.lexicon, config.arpa):
-        if path is None:
-            continue
-        for file in sorted(path.glob("*")) if path.is_dir() else [path]:
-            if file.is_file():
-                digest.update(f"{file.name}\n".encode() + file.read_bytes())
-    return digest.hexdigest()
+    return digest_of_files([config.train, config.dev, config.lexicon, config.arpa])
 
 
 def read_data(config: DataConfig, allow_pipes: bool = False) -> tuple[list[Utterance], list[Utterance]]:
@@ -175,12 +158,8 @@ def read_data(config: DataConfig, allow_pipes: bool = False) -> tuple[list[Utter
         training, dev = list(kept), list(held_out)
     else:
         dev = []
-    problems = [
-        Problem(f"utterance {utterance.id} has no transcript", folder, remedy="add it to text, or remove it")
-        for folder, part in ((config.train, training), (config.dev or config.train, dev))
-        for utterance in part
-        if utterance.text is None
-    ]
+    remedy = "add it to text, or remove it"
+    problems = [*untold(training, config.train, remedy), *untold(dev, config.dev or config.train, remedy)]
     if problems:
         raise InputError(problems)
     return training, dev
@@ -269,16 +248,6 @@ def _second_pass(task: AsrTask, config: AsrExperiment, out: Path, quiet: bool, p
         update={"epochs": config.second_pass.epochs, "steps": None, "learning_rate": config.second_pass.learning_rate}
     )
     return Trainer(task, without_missing_metric(settings, task.dev.utterances), out / "second_pass", quiet=quiet).fit()
-
-
-def _facts(passes: Sequence[TrainResult]) -> dict[str, float]:
-    """What the passes cost together."""
-    return {
-        "steps": sum(one.steps for one in passes),
-        "wall_s": sum(one.wall_s for one in passes),
-        "peak_mb": max(one.peak_mb for one in passes),
-        "skipped": sum(one.skipped for one in passes),
-    }
 
 
 def without_missing_metric(config: TrainConfig, dev: Sequence[Utterance]) -> TrainConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,15 +11,14 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BeforeValidator, Field, PositiveFloat, model_validator
 
-from speechnlp_tl.atomic import write_text
-from speechnlp_tl.core.config import StrictModel, TrainConfig, dump_config, load_config
-from speechnlp_tl.core.experiment_folder import DIGEST, RESOLVED, check_same_data, is_claimed
+from speechnlp_tl.core.config import StrictModel, TrainConfig, load_config
+from speechnlp_tl.core.experiment_folder import ExperimentFolder, digest_of_files
 from speechnlp_tl.core.processes import Processes
 from speechnlp_tl.core.trainer import Trainer, TrainResult
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.environment import environment
 from speechnlp_tl.speech.audio_check import check_audio
-from speechnlp_tl.speech.data_dir import DataDir, Utterance
+from speechnlp_tl.speech.data_dir import DataDir, Utterance, untold
 from speechnlp_tl.speech.data_split import split_by_speaker
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.encoder import EncoderConfig
@@ -126,52 +124,36 @@ def train(
         InputError: unusable data or config, or an `out` that holds another experiment.
     """
     out = Path(out)
-    model_dir = out / "model"
     processes = Processes(config.train.device)
-    known = is_claimed(out, config)
-    digest = data_digest(config)
-    if known:
-        check_same_data(out, digest)
-    if (model_dir / "config.yaml").is_file():
+    folder = ExperimentFolder(out, config, processes)
+    if folder.claim(data_digest(config)):
+        model_dir = folder.model_dir
         return Trained(MultilingualRecogniser.load(model_dir), model_dir, None, _saved_wer(out), processes.main)
     training, dev = read_data(config.data, list(config.languages), allow_pipes)
     recognisers = build(config, training, dev)
-    if not known:
+    if not folder.known:
         check_audio([*training, *dev], config.features)
     task = _task(config, recognisers, training, dev, allow_pipes)
     if say is not None and processes.main:
         for line in _amounts(task):
             say(line)
-    processes.wait()  # every process must have looked into the folder before one writes there
-    if processes.main and not known:
-        write_text(out / DIGEST, digest + "\n")
-        write_text(out / RESOLVED, dump_config(config))
+    folder.begin()
     layers = {f"layer{number}": config.encoder.width for number in range(1, config.encoder.layers + 1)}
     terms = domain_terms(config.method, layers, config.train.seed, domains=len(config.languages))
     result = Trainer(task, without_missing_metric(config.train, dev), out, terms, quiet=quiet).fit()
     wer: dict[str, float] = {}
     if processes.main:
-        facts = {"steps": result.steps, "wall_s": result.wall_s, "peak_mb": result.peak_mb, "skipped": result.skipped}
-        write_text(out / "run.json", json.dumps(facts | {"parameters": parameter_count(recognisers.model)}))
-        write_text(out / "environment.json", json.dumps(environment(), indent=2))
         recognisers, wer = tuned_languages(recognisers, task.devs, config.tune)
-        write_text(out / "dev.json", json.dumps({"wer": wer}))
-        recognisers.save(model_dir)
+        folder.finish([result], environment(), {"wer": wer}, parameters=parameter_count(recognisers.model))
+        recognisers.save(folder.model_dir)
     processes.wait()
-    return Trained(recognisers, model_dir, result, wer, processes.main)
+    return Trained(recognisers, folder.model_dir, result, wer, processes.main)
 
 
 def data_digest(config: MultilingualExperiment) -> str:
     """SHA-256 of everything the data directories, lexicons and language models say (not of the audio itself)."""
-    digest = hashlib.sha256()
     words = [path for own in config.languages.values() for path in (own.lexicon, own.arpa)]
-    for path in [*config.data.train, *config.data.dev, *words]:
-        if path is None:
-            continue
-        for file in sorted(path.glob("*")) if path.is_dir() else [path]:
-            if file.is_file():
-                digest.update(f"{file.name}\n".encode() + file.read_bytes())
-    return digest.hexdigest()
+    return digest_of_files([*config.data.train, *config.data.dev, *words])
 
 
 def read_data(
@@ -216,8 +198,7 @@ def _read_all(
         except InputError as error:
             problems += error.problems
             continue
-        untold = [utterance.id for utterance in read if utterance.text is None]
-        problems += [Problem(f"utterance {name} has no transcript", folder, remedy="add it to text") for name in untold]
+        problems += untold(read, folder)
         problems += [
             Problem(problem.what, folder / "utt2lang", remedy=problem.remedy)
             for problem in language_problems(read, languages)

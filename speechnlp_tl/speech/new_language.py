@@ -30,6 +30,7 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.speech.acoustic_model import AcousticModel
 from speechnlp_tl.speech.adaptation import LayersConfig
 from speechnlp_tl.speech.data_dir import Utterance
+from speechnlp_tl.speech.data_split import spread
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.experiment import WordsConfig
 from speechnlp_tl.speech.features import AugmentConfig
@@ -212,8 +213,7 @@ def old_fisher(
     recognisers: MultilingualRecogniser, utterances: Sequence[Utterance], seed: int = 0, allow_pipes: bool = False
 ) -> dict[str, Tensor]:
     """Fisher information of the model on up to `FISHER_UTTERANCES` utterances of its languages, spread over them."""
-    stride = max(1, len(utterances) // FISHER_UTTERANCES)
-    chosen = list(utterances)[::stride][:FISHER_UTTERANCES]
+    chosen = spread(utterances, FISHER_UTTERANCES)
     dataset = SpeechDataset(chosen, recognisers.config.features, allow_pipes=allow_pipes)
     task = MultilingualTask(recognisers, dataset, shared_weight=0.0)
     return estimate_fisher(task, recognisers.model, single_rows(task, range(len(dataset))), seed=seed)

@@ -15,7 +15,7 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.summary import summarise
 from speechnlp_tl.speech.adaptation_run import DIGEST
 from speechnlp_tl.speech.audio_check import check_audio
-from speechnlp_tl.speech.data_dir import DataDir, Utterance
+from speechnlp_tl.speech.data_dir import DataDir, Utterance, untold
 from speechnlp_tl.speech.experiment import known_words
 from speechnlp_tl.speech.language_choice import score_statistics
 from speechnlp_tl.speech.models import load_multilingual
@@ -188,11 +188,7 @@ def read_language(directory: Path, language: str, allow_pipes: bool = False) -> 
         InputError: utterances without transcript, or of another language; lists all.
     """
     read = list(DataDir.read(directory, allow_pipes))
-    problems = [
-        Problem(f"utterance {utterance.id} has no transcript", directory, remedy="add it to text")
-        for utterance in read
-        if utterance.text is None
-    ]
+    problems = untold(read, directory)
     problems += [
         Problem(
             f"utterance {utterance.id} is of language {utterance.language}, not {language}",
@@ -209,11 +205,7 @@ def read_language(directory: Path, language: str, allow_pipes: bool = False) -> 
 
 def _read_old(directory: Path, source: MultilingualRecogniser, allow_pipes: bool) -> list[Utterance]:
     read = list(DataDir.read(directory, allow_pipes))
-    problems = [
-        Problem(f"utterance {utterance.id} has no transcript", directory, remedy="add it to text")
-        for utterance in read
-        if utterance.text is None
-    ]
+    problems = untold(read, directory)
     problems += [
         Problem(problem.what, directory / "utt2lang", remedy=problem.remedy)
         for problem in language_problems(read, source.languages)

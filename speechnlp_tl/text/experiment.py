@@ -12,9 +12,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, NonNegativeFloat, model_validator
 
-from speechnlp_tl.atomic import write_text
-from speechnlp_tl.core.config import StrictModel, TrainConfig, dump_config, load_config
-from speechnlp_tl.core.experiment_folder import DIGEST, RESOLVED, check_same_data, is_claimed
+from speechnlp_tl.core.config import StrictModel, TrainConfig, load_config
+from speechnlp_tl.core.experiment_folder import ExperimentFolder
 from speechnlp_tl.core.pretrained import folder_digest
 from speechnlp_tl.core.processes import Processes
 from speechnlp_tl.core.trainer import Trainer, TrainResult
@@ -160,11 +159,9 @@ def train(
     """
     out = Path(out)
     processes = Processes(config.train.device)
-    known, digest = is_claimed(out, config), _digest(config)
-    if known:
-        check_same_data(out, digest)
-    if (out / "model" / "config.yaml").is_file():
-        return Trained(out / "model", None, _saved_metrics(out, config.chosen_on), processes.main)
+    folder = ExperimentFolder(out, config, processes)
+    if folder.claim(_digest(config)):
+        return Trained(folder.model_dir, None, _saved_metrics(out, config.chosen_on), processes.main)
     corpus = read_corpus(config.data, config.rule, config.train.seed)
     if say is not None and processes.main:
         for note in corpus.notes:
@@ -183,10 +180,7 @@ def train(
     show = not quiet and processes.main
     target = _documents(model, corpus.unlabelled, TARGET, "target", show) if config.method else None
     task = _task(config, model, corpus, [target] if target is not None and terms else [], show)
-    processes.wait()  # every process must have looked into the folder before one writes there
-    if processes.main and not known:
-        write_text(out / DIGEST, digest + "\n")
-        write_text(out / RESOLVED, dump_config(config))
+    folder.begin()
     result = Trainer(task, _choosing(config), out, terms, quiet=quiet).fit()
     metrics: dict[str, float] = {}
     if processes.main:
@@ -194,10 +188,10 @@ def train(
             assert target is not None
             model.classifier = with_target_statistics(classifier, target)
         metrics = task.evaluate(model.classifier)  # of what is saved
-        _write_record(out, result, metrics, config)
-        model.save(out / "model", _about(config, corpus, metrics))
+        folder.finish([result], environment(), {"selection": config.rule, "metrics": metrics})
+        model.save(folder.model_dir, _about(config, corpus, metrics))
     processes.wait()
-    return Trained(out / "model", result, metrics, processes.main)
+    return Trained(folder.model_dir, result, metrics, processes.main)
 
 
 def with_target_statistics(classifier: DocumentClassifier, target: Documents) -> DocumentClassifier:
@@ -273,13 +267,6 @@ def _choosing(config: TextExperiment) -> TrainConfig:
         return config.train
     metric = config.train.metric or f"{config.chosen_on}_accuracy"
     return config.train.model_copy(update={"metric": metric, "mode": "min" if metric.endswith("_loss") else "max"})
-
-
-def _write_record(out: Path, result: TrainResult, metrics: dict[str, float], config: TextExperiment) -> None:
-    facts = {"steps": result.steps, "wall_s": result.wall_s, "peak_mb": result.peak_mb, "skipped": result.skipped}
-    write_text(out / "run.json", json.dumps(facts))
-    write_text(out / "environment.json", json.dumps(environment(), indent=2))
-    write_text(out / "dev.json", json.dumps({"selection": config.rule, "metrics": metrics}))
 
 
 def _saved_metrics(out: Path, side: str) -> dict[str, float]:

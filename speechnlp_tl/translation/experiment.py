@@ -12,9 +12,8 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveInt, model_validator
 
-from speechnlp_tl.atomic import write_text
-from speechnlp_tl.core.config import StrictModel, TrainConfig, dump_config, load_config
-from speechnlp_tl.core.experiment_folder import DIGEST, RESOLVED, check_same_data, is_claimed
+from speechnlp_tl.core.config import StrictModel, TrainConfig, load_config
+from speechnlp_tl.core.experiment_folder import ExperimentFolder
 from speechnlp_tl.core.processes import Processes
 from speechnlp_tl.core.task import Term
 from speechnlp_tl.core.trainer import Trainer, TrainResult
@@ -217,32 +216,24 @@ def train(
     """
     out = Path(out)
     processes = Processes(config.train.device)
-    known = is_claimed(out, config)
+    folder = ExperimentFolder(out, config, processes)
     corpora = read_corpora(config.data)
     digest = hashlib.sha256(f"{corpora.digest} {starting_digest(config.initial, config.model)}".encode()).hexdigest()
-    if known:
-        check_same_data(out, digest)
-    if (out / "model" / "config.yaml").is_file():
-        return Trained(out / "model", None, _saved_metrics(out), processes.main)
+    if folder.claim(digest):
+        return Trained(folder.model_dir, None, _saved_metrics(out), processes.main)
     start = _start(config, corpora)
     subwords, transformer = start.subwords, start.transformer
     task, notes = _task(config, corpora, subwords, transformer)
     if say is not None and processes.main:
         for note in notes:
             say(note)
-    processes.wait()  # every process must have looked into the folder before one writes there
-    if processes.main and not known:
-        write_text(out / DIGEST, digest + "\n")
-        write_text(out / RESOLVED, dump_config(config))
+    folder.begin()
     result = Trainer(task, config.train, out, _terms(config, start), start.source, quiet=quiet).fit()
     metrics: dict[str, float] = {}
     if processes.main:
         with torch.no_grad():
             metrics = task.evaluate(transformer)  # of what is saved
-        facts = {"steps": result.steps, "wall_s": result.wall_s, "peak_mb": result.peak_mb, "skipped": result.skipped}
-        write_text(out / "run.json", json.dumps(facts))
-        write_text(out / "environment.json", json.dumps(environment(), indent=2))
-        write_text(out / "dev.json", json.dumps({"metrics": metrics}))
+        folder.finish([result], environment(), {"metrics": metrics})
         parts = TranslationModelConfig(
             languages=list(subwords.languages),
             model=start.shape,
@@ -252,9 +243,9 @@ def train(
             ),
             sentencepiece_sha256=subwords.sha256,
         )
-        TranslationModel(parts, subwords, transformer).save(out / "model", _about(config, task))
+        TranslationModel(parts, subwords, transformer).save(folder.model_dir, _about(config, task))
     processes.wait()
-    return Trained(out / "model", result, metrics, processes.main)
+    return Trained(folder.model_dir, result, metrics, processes.main)
 
 
 def read_corpora(config: TranslationDataConfig) -> Corpora:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
+from speechnlp_tl.speech.data_split import spread
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.multilingual import MultilingualRecogniser
 from speechnlp_tl.speech.topology import SILENCE
@@ -39,7 +40,7 @@ def frames_of(
     for language in languages:
         folders = sorted(path for path in (data / language).glob(f"{part}*") if path.is_dir())
         speech = [utterance for path in folders for utterance in DataDir.read(path)]
-        hidden, spoken = _aligned(recognisers, language, _spread(speech))
+        hidden, spoken = _aligned(recognisers, language, spread(speech, UTTERANCES))
         chosen = np.random.default_rng(seed).permutation(len(hidden))[:FRAMES]
         rows.append(hidden[chosen])
         named += [language] * len(chosen)
@@ -57,10 +58,6 @@ def language_accuracy(train: Frames, test: Frames) -> float:
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500, class_weight="balanced"))
     classifier.fit(train.rows, train.language)
     return 100 * float(balanced_accuracy_score(test.language, classifier.predict(test.rows)))
-
-
-def _spread(speech: Sequence[Utterance]) -> list[Utterance]:
-    return list(speech)[:: max(1, len(speech) // UTTERANCES)][:UTTERANCES]
 
 
 @torch.no_grad()

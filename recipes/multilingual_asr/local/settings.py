@@ -141,8 +141,8 @@ class RecipeConfig(StrictModel):
         return _checked(MultilingualExperiment, content, ", ".join(languages))
 
     def scratch_of(self, target: str, data: Path, minutes: float | str, seed: int) -> MultilingualExperiment:
-        """A model of some minutes of one language alone; of all its speech it is the monolingual one. Both recognise with
-        the search weights of the transferred model."""
+        """A model of some minutes of one language alone; of all its speech it is the monolingual one. Both recognise
+        with the search weights of the transferred model."""
         if minutes == ALL:
             return self.experiment_of([target], data, seed, {})
         speech = part(data, target, minutes, seed)
