@@ -88,6 +88,12 @@ def worker(
     return run([python or sys.executable, script, "--worker", *arguments], threads, one_core)
 
 
+def measured(script: str, *arguments: str | Path, threads: int | None = None) -> tuple[Any, float]:
+    """What a worker answers, and its peak memory in megabytes."""
+    finished = worker(script, *arguments, threads=threads)
+    return finished.answer, finished.peak_mb
+
+
 def _python_path() -> list[str]:
     return [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
 

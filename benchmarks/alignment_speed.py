@@ -16,10 +16,11 @@ import json
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from _harness import WORK, commit, interleaved, ratio, skip, store, worker
+from _harness import WORK, commit, interleaved, measured, ratio, skip, store
 from _report import (
     ALIGN_FREE,
     ALIGN_FREE_S,
@@ -174,11 +175,8 @@ def main() -> None:
     names = ("rows", "words", "cut_off", "rounds")
     sizes = [f"--{name.replace('_', '-')}={getattr(arguments, name)}" for name in names]
 
-    def child(only: str) -> tuple[Any, float]:
-        finished = worker(__file__, *sizes, f"--folder={folder}", f"--only={only}", threads=arguments.threads)
-        return finished.answer, finished.peak_mb
-
-    child("make")
+    child = partial(measured, __file__, *sizes, f"--folder={folder}", threads=arguments.threads)
+    child("--only=make")
     shape = f"{arguments.rows} x 300 a side, {arguments.threads} threads"
     common = {"recipe": "alignment_speed", "corpus": "made vectors", "synthetic": True, "commit": commit()}
     records = []
@@ -186,12 +184,12 @@ def main() -> None:
         (ALIGN_SUPERVISED, ALIGN_SUPERVISED_S, f"{PAIRS} pairs, {shape}"),
         (ALIGN_FREE, ALIGN_FREE_S, f"no pairs, cut-off {arguments.cut_off}, {shape}"),
     ):
-        result, peak = child(system)
+        result, peak = child(f"--only={system}")
         for metric, value in result.items():
             more = {"peak_mb": peak} if metric == seconds else {}
             records.append(Record(**common, system=system, budget=budget, metric=metric, value=value, **more))
-    timed, peer_peak = child(ALIGN_GENSIM)
-    peak = child(ALIGN_OURS)[1]
+    timed, peer_peak = child(f"--only={ALIGN_GENSIM}")
+    peak = child(f"--only={ALIGN_OURS}")[1]
     same = common | {"system": ALIGN_OURS, "budget": f"{PAIRS} pairs, {arguments.words} words, {shape}"}
     middle = sorted(timed[ALIGN_OURS])[len(timed[ALIGN_OURS]) // 2]
     theirs = sorted(timed[ALIGN_GENSIM])[len(timed[ALIGN_GENSIM]) // 2]

@@ -16,10 +16,11 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from _harness import WORK, commit, interleaved, ratio, store, worker
+from _harness import WORK, commit, interleaved, measured, ratio, store
 from _report import (
     CSLS_AGREEMENT,
     CSLS_AGREEMENT_10,
@@ -203,12 +204,9 @@ def main() -> None:
     folder = WORK / f"csls-{arguments.rows}"
     sizes = [f"--rows={arguments.rows}", f"--words={arguments.words}", f"--folder={folder}"]
 
-    def child(only: str) -> tuple[Any, float]:
-        finished = worker(__file__, *sizes, f"--only={only}", threads=arguments.threads)
-        return finished.answer, finished.peak_mb
-
-    child("make")
-    exact, peak = child("exact")
+    child = partial(measured, __file__, *sizes, threads=arguments.threads)
+    child("--only=make")
+    exact, peak = child("--only=exact")
     shape = f"{arguments.words} words, {arguments.rows} x 300 a side, {arguments.threads} threads"
     common = {"recipe": "csls", "corpus": "made vectors", "synthetic": True, "budget": shape, "commit": commit()}
     ours = common | {"system": CSLS_EXACT}
@@ -225,8 +223,8 @@ def main() -> None:
         Record(**ours, metric="p@1", value=exact["P@1"], n=arguments.words),
     ]
     good = {}
-    for name in child("ways")[0]:
-        result, peak = child(name)
+    for name in child("--only=ways")[0]:
+        result, peak = child(f"--only={name}")
         if result[CSLS_AGREEMENT] >= ENOUGH and name != "means known":
             good[name] = result[CSLS_SECONDS]
         for metric, value in result.items():

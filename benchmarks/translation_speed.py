@@ -16,10 +16,11 @@ import json
 import random
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from _harness import WORK, commit, interleaved, median, ratio, store, worker
+from _harness import WORK, commit, interleaved, measured, median, ratio, store
 from _report import (
     TRANSLATION_BARE,
     TRANSLATION_BEAM,
@@ -274,13 +275,10 @@ def main() -> None:
         return
     sizes = [f"--{name}={getattr(arguments, name)}" for name in ("steps", "sentences", "rounds")]
 
-    def child(only: str) -> tuple[Any, float]:
-        folder = f"--folder={WORK / 'translation'}"
-        finished = worker(__file__, *sizes, folder, f"--only={only}", threads=arguments.threads)
-        return finished.answer, finished.peak_mb
-
+    folder = f"--folder={WORK / 'translation'}"
+    child = partial(measured, __file__, *sizes, folder, threads=arguments.threads)
     common = {"recipe": "translation_speed", "corpus": "made sentences", "synthetic": True, "commit": commit()}
-    training, _ = child("training")
+    training, _ = child("--only=training")
     if training["apart"] > 1e-4:
         raise SystemExit(f"the two sides do not train the same: weights differ by {training['apart']:.3g}")
     millions = " and ".join(f"{size / 1e6:.1f}" for size in training["sizes"])
@@ -288,7 +286,7 @@ def main() -> None:
     records = []
     for name in (TRANSLATION_OURS, TRANSLATION_BARE, TRANSLATION_HF):
         value, interval = median([training["pieces"] / seconds for seconds in training["wall"][name]])
-        peak = child(name)[1] if name != TRANSLATION_BARE else None
+        peak = child(f"--only={name}")[1] if name != TRANSLATION_BARE else None
         same = common | {"system": name, "budget": budget}
         records.append(Record(**same, metric=TRANSLATION_PIECES, value=value, ci95=interval))
         if peak is not None:
@@ -300,7 +298,7 @@ def main() -> None:
     records.append(Record(**same, metric=TRANSLATION_OVERHEAD, value=percent[0], ci95=percent[1]))
     value, interval = ratio(wall[TRANSLATION_HF], wall[TRANSLATION_OURS])
     records.append(Record(**same, metric=TRANSLATION_HF_RATIO, value=value, ci95=interval))
-    search, _ = child("search")
+    search, _ = child("--only=search")
     budget = f"{search['sentences']} sentences, beam {BEAM}, {arguments.threads} threads"
     for name in (TRANSLATION_BEAM, TRANSLATION_GENERATE):
         same = common | {"system": name, "budget": budget}

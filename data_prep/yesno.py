@@ -5,8 +5,9 @@
 The sorted recordings are halved, as Kaldi's recipe does: the first half is `train`, the second `test` (30 recordings,
 240 words). Kaldi halves a listing that also counts the files without audio, which moves one recording from test to
 train. `train_main` and `train_dev` part the training half for choosing settings without the test set. `lexicon.txt` has
-one phone for each word. With `--trim` an utterance begins and ends with its words: there is a second of silence on each
-side, about half of a recording, and a flat start of phones with so little speech may take it for words.
+one phone for each word. With `--trim` an utterance is a segment of its recording without the silence at both ends, 0.6
+s on average; where a recording begins with a click, it stays. A flat start of phones from so little speech may take
+silence for words.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def prepare(corpus: Path, out: Path, trim: bool = False) -> dict[str, Path]:
 
     Raises:
         InputError: recordings that are unreadable or not named after their words, fewer than 4 of them, or that `out`
-            holds something else.
+            holds something else; with `trim` also recordings of another rate than 8 kHz.
     """
     utterances, problems = [], []
     for path in sorted(corpus.glob("*.wav")):

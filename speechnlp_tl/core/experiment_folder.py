@@ -1,4 +1,5 @@
-"""Whose an experiment's folder is: free, this experiment's, or another's. What makes `train` safe to run twice."""
+"""Whose an experiment's folder is: free, this experiment's, or another's; and what a training writes there before its
+first step and after its last. What makes `train` safe to run twice."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ class ExperimentFolder:
         self.model_dir = self.path / "model"
         self.known = is_claimed(self.path, config)
         """Whether the experiment was begun here already."""
-        self._digest = ""
+        self._digest: str | None = None
 
     def claim(self, digest: str) -> bool:
         """Say what the experiment is given, and learn whether it is finished.
@@ -55,13 +56,15 @@ class ExperimentFolder:
         """Make the folder this experiment's, now that data and config have proved usable."""
         self.processes.wait()  # every process must have looked into the folder before one writes there
         if self.processes.main and not self.known:
+            assert self._digest is not None, "claim comes before begin"
             write_text(self.path / DIGEST, self._digest + "\n")
             write_text(self.path / RESOLVED, dump_config(self.config))
 
     def finish(
         self, passes: Sequence[TrainResult], environment: Mapping[str, Any], dev: Mapping[str, Any] | None, **facts: int
     ) -> None:
-        """What the passes over the data cost together, where they ran, and what was measured on dev data."""
+        """What the passes over the data cost together, where they ran, and what was measured on dev data: for the main
+        process to say."""
         cost = {
             "steps": sum(one.steps for one in passes),
             "wall_s": sum(one.wall_s for one in passes),

@@ -100,9 +100,9 @@ class AdaptationRun:
         if attached(source.model):
             raise InputError(Problem("is an adapter", model, remedy="adapt its base model, or merge it first"))
         source = source.resampling() if resample else source
-        untold = "add it to text, or adapt with --unsupervised"
+        remedy = "add it to text, or adapt with --unsupervised"
         untold_is_fine = settings.unsupervised or not method.needs_transcripts
-        utterances = _read(data, None if untold_is_fine else untold, allow_pipes)
+        utterances = _read(data, None if untold_is_fine else remedy, allow_pipes)
         test = (test_data, _read(test_data, "add it to text", allow_pipes)) if test_data else None
         old = (source_data, _read(source_data, "add it to text", allow_pipes)) if source_data else None
         measured = [utterance for _, some in filter(None, (test, old)) for utterance in some]

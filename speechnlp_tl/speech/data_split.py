@@ -16,7 +16,8 @@ from speechnlp_tl.speech.data_dir import DataDir, Utterance
 
 def spread(utterances: Sequence[Utterance], most: int) -> list[Utterance]:
     """At most so many, at equal distances, so that what is sorted by speaker gives all speakers their turn."""
-    return list(utterances)[:: max(1, len(utterances) // most)][:most]
+    count = min(most, len(utterances))
+    return [utterances[place * len(utterances) // count] for place in range(count)]
 
 
 def split_by_speaker(

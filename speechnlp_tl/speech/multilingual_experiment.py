@@ -137,9 +137,9 @@ def train(
     if say is not None and processes.main:
         for line in _amounts(task):
             say(line)
-    folder.begin()
     layers = {f"layer{number}": config.encoder.width for number in range(1, config.encoder.layers + 1)}
     terms = domain_terms(config.method, layers, config.train.seed, domains=len(config.languages))
+    folder.begin()
     result = Trainer(task, without_missing_metric(config.train, dev), out, terms, quiet=quiet).fit()
     wer: dict[str, float] = {}
     if processes.main:

@@ -227,8 +227,9 @@ def train(
     if say is not None and processes.main:
         for note in notes:
             say(note)
+    terms = _terms(config, start)
     folder.begin()
-    result = Trainer(task, config.train, out, _terms(config, start), start.source, quiet=quiet).fit()
+    result = Trainer(task, config.train, out, terms, start.source, quiet=quiet).fit()
     metrics: dict[str, float] = {}
     if processes.main:
         with torch.no_grad():

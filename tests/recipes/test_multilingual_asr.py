@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from data_prep.fetch import CORPORA, is_available
+from recipes.run_records import record_of, write_record
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.evaluation.results import Record
@@ -77,7 +78,8 @@ def test_a_source_has_not_heard_the_language_that_it_will_learn(local, name: str
             own = trained[config.learned_folder(Path("runs"), method, target, minutes, data, seed)]
             assert list(own.languages) == [target]
             assert own.data.train == [local.settings.part(data, target, minutes, seed)]
-            assert own.data.dev == []
+            whole = minutes == local.settings.ALL
+            assert own.data.dev == ([data / target / "dev"] if whole else [])
         elif method == local.settings.JOINT:
             own = trained[config.learned_folder(Path("runs"), method, target, minutes, data, seed)]
             assert list(own.languages) == [*config.others(target), target]
@@ -96,6 +98,21 @@ def test_a_language_is_learned_from_what_it_has(local, tmp_path: Path) -> None:
     assert ("ar", 10) in budgets
     assert ("zh", 10) not in budgets
     assert ("zh", local.settings.ALL) in budgets
+
+
+def test_from_scratch_with_all_speech_is_the_monolingual_model_with_borrowed_weights(local, tmp_path: Path) -> None:
+    settings = local.settings
+    config = load_config(RECIPE / "conf" / "real.yaml", settings.RecipeConfig)
+    data, runs, places = prepared(config, tmp_path, local), tmp_path / "runs", tmp_path / "hypotheses"
+    alone = config.systems_folders(runs, settings.ALONE, data, 0)["ar"]
+    assert config.learned_folder(runs, settings.SCRATCH, "ar", settings.ALL, data, 0) == alone
+    for hearing in local.recognise.hearings(config, data, runs):
+        if hearing.model == alone:
+            own = "borrowed" if hearing.search else "its own"
+            write_record(record_of(local.recognise.place(data, places, hearing)), {"words": own, "language": {}})
+    heard = local.score.Heard(config, SimpleNamespace(data=data, runs=runs, hypotheses=places))
+    assert heard.record(alone, "ar")["words"] == "its own"
+    assert heard.record(alone, "ar", borrowed=True)["words"] == "borrowed"
 
 
 def test_each_language_has_as_many_updates_and_seconds_alone_as_with_others(local) -> None:

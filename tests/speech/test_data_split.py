@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
-from speechnlp_tl.speech.data_split import folds, split_by_budget, split_by_speaker
+from speechnlp_tl.speech.data_split import folds, split_by_budget, split_by_speaker, spread
 
 
 def made(sizes: list[int], seconds: float = 1.0) -> DataDir:
@@ -110,3 +112,14 @@ def test_impossible_splits_say_why() -> None:
     for arguments in ({}, {"speakers": ["s1"], "fraction": 0.5}):
         with pytest.raises(InputError, match="either"):
             split_by_speaker(data, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("count", "most"), [(0, 3), (2, 3), (3, 3), (5, 3), (255, 200), (147, 60)])
+def test_what_is_spread_reaches_from_the_first_to_the_last_speaker(count: int, most: int) -> None:
+    utterances = [Utterance(f"{number:03d}", f"s{number // 10}", "a.wav") for number in range(count)]
+    chosen = spread(utterances, most)
+    places = [int(utterance.id) for utterance in chosen]
+    assert len(places) == min(count, most)
+    gaps = {after - before for before, after in pairwise(places)}
+    assert max(gaps, default=0) - min(gaps, default=0) <= 1
+    assert not places or (places[0], count - places[-1] <= max(gaps, default=1)) == (0, True)

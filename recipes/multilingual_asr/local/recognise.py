@@ -26,7 +26,7 @@ class Hearing:
     model: Path
     languages: tuple[str, ...]
     search: Path | None = None
-    """Model whose search weights are taken for the first language, of which there was no dev speech."""
+    """Model whose search weights are taken for the first language, as a language has them that is learned."""
     choose: bool = False
     """Also find out the language."""
 

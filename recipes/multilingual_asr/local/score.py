@@ -35,11 +35,16 @@ class Heard:
         for each in hearings(config, self.data, self.runs):
             self.of_model.setdefault(each.model, []).append(each)
 
-    def record(self, model: Path, language: str) -> dict[str, Any]:
-        hearing = next(each for each in self.of_model[model] if language in each.languages)
+    def record(self, model: Path, language: str, borrowed: bool = False) -> dict[str, Any]:
+        """What a model heard; with `borrowed`, where it had the search weights of another one."""
+        hearing = next(
+            each
+            for each in self.of_model[model]
+            if language in each.languages and (each.search is not None) == borrowed
+        )
         return read_record(record_of(place(self.data, self.out, hearing)), 4)
 
-    def score(self, models: Sequence[Path], language: str, test: str) -> Score:
+    def score(self, models: Sequence[Path], language: str, test: str, borrowed: bool = False) -> Score:
         """The models of several seeds on one test set, as one: utterances of each seed, and speakers over all."""
         reference: dict[str, list[str]] = {}
         hypothesis: dict[str, list[str]] = {}
@@ -47,7 +52,7 @@ class Heard:
         told = _reference(tests(self.data, language)[test])
         single = len({speaker for _, speaker in told.values()}) == 1
         for seed, model in enumerate(models):
-            said = self.record(model, language)["words"][f"{language}/{test}"]
+            said = self.record(model, language, borrowed)["words"][f"{language}/{test}"]
             for name, (words, speaker) in told.items():
                 reference[f"{name}#{seed}"] = list(words)
                 # where one person speaks, utterances are what is resampled, each with all of its seeds
@@ -167,7 +172,7 @@ def _learned(config: RecipeConfig, heard: Heard, common: dict[str, Any]) -> list
         }
         facts |= _cost(models)
         for test in tests(heard.data, target):
-            scored = heard.score(models, target, test)
+            scored = heard.score(models, target, test, borrowed=method in UNTAUGHT)
             found.append(
                 Record(**facts, target=f"{target}/{test}", metric=WER, value=scored.wer,
                        ci95=wer_interval(scored).ci95, n=scored.counts.words, selection="fixed")
@@ -193,7 +198,7 @@ def _forgotten(
     """Mean WER of the languages that were there before, after `target` was learned; before in `notes`."""
     sources = [config.source_folder(heard.runs, method, target, heard.data, seed) for seed in seeds]
     sets = [(name, test) for name in config.others(target) for test in tests(heard.data, name)]
-    after = [heard.score(models, *each) for each in sets]
+    after = [heard.score(models, *each, borrowed=method in UNTAUGHT) for each in sets]
     before = [heard.score(sources, *each) for each in sets]
     mean, earlier = (sum(each.wer for each in part) / len(part) for part in (after, before))
     facts = facts | {"synthetic": any(_is_made(config, name) for name in config.others(target))}

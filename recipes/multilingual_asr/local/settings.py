@@ -66,7 +66,7 @@ class RecipeConfig(StrictModel):
     minutes: list[float | str] = Field(min_length=1, description="of the new language, or 'all'")
     scratch_steps: PositiveInt = 300
     joint_minutes: list[float | str] = Field(default_factory=list, description="budgets of training with the others")
-    joint_seeds: PositiveInt | None = None
+    joint_seeds: PositiveInt | None = Field(None, description="of it, no more than so many")
     methods: dict[str, MethodConfig] = Field(default_factory=dict)
     picture: list[str] = Field(default_factory=list, max_length=2, description="systems whose last layer is drawn")
 
@@ -146,7 +146,7 @@ class RecipeConfig(StrictModel):
         if minutes == ALL:
             return self.experiment_of([target], data, seed, {})
         speech = part(data, target, minutes, seed)
-        # no less training than what it is compared with
+        # no fewer steps than what it is compared with
         steps = max(self.scratch_steps, usual_steps(seconds_of(speech)))
         made = self.experiment_of([target], data, seed, {}, steps)
         config = made.data.model_copy(update={"train": [speech], "dev": [], "dev_share": 0.0})
