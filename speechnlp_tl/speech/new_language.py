@@ -140,14 +140,15 @@ def parse_new_language(name: str) -> NewLanguageMethod:
 
 
 def usual_steps(seconds: float) -> int:
-    """Optimiser steps for so much speech."""
-    return round(60 + 12 * math.sqrt(seconds))
+    """Optimiser steps for so much speech. Found on dev speech of English, three minutes of which were taught to a
+    model of Arabic, Mandarin and Hebrew: half of these steps made an eighth more errors, twice as many no fewer."""
+    return round(min(1000, 120 + 24 * math.sqrt(seconds)))
 
 
 def fill_defaults(config: NewLanguageConfig, seconds: float) -> NewLanguageConfig:
     """Choose what the user left open from the amount of speech."""
     steps = config.steps or usual_steps(seconds)
-    rate = config.learning_rate or (2e-3 if parse_new_language(config.method).shared != "finetune" else 1e-3)
+    rate = config.learning_rate or (6e-3 if parse_new_language(config.method).shared == "frozen" else 2e-3)
     return config.model_copy(update={"steps": steps, "learning_rate": rate})
 
 

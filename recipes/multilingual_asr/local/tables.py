@@ -43,9 +43,8 @@ def _systems(records: Sequence[Record]) -> str:
         _mean_relative([changes[test, system] for test in tests if (test, system) in changes]) for system in systems
     ]
     rows.append(["mean relative change", *relative])
-    seeds = max(each.seeds or 1 for each in rates.values())
-    told = f"WER in percent, {_seeds(seeds)}, intervals over speakers (over utterances where there is one). "
-    told += "Search weights were chosen on dev speech."
+    told = f"WER in percent, {_seeds(list(rates.values()))}, intervals over speakers (over utterances where there "
+    told += "is one). Search weights were chosen on dev speech."
     worse = [
         f"{each.target} {each.system} {each.value:+.1f} points, {each.notes}"
         for each in changes.values()
@@ -54,7 +53,14 @@ def _systems(records: Sequence[Record]) -> str:
     if worse:
         told += "\n\nDifferent from models of one language (paired permutation test over speakers, p < 0.05): "
         told += f"{'; '.join(worse)}."
-    return f"{table(['test', *systems], rows)}\n\n{told}"
+    return f"{table(['test', *_told(systems, list(rates.values()))], rows)}\n\n{told}"
+
+
+def _told(systems: Sequence[str], records: Sequence[Record]) -> list[str]:
+    """Names of systems; those with fewer seeds than others say how many."""
+    seeds = {each.system: each.seeds or 1 for each in records}
+    most = max(seeds.values())
+    return [name if seeds[name] == most else f"{name} ({_count(seeds[name])})" for name in systems]
 
 
 def _mean_relative(changes: Sequence[Record]) -> str:
@@ -98,14 +104,15 @@ def _curve(records: Sequence[Record]) -> str:
     budgets = sorted({key[2] for key in own}, key=lambda each: (isinstance(each, str), 0 if each == ALL else each))
     rows = []
     for target in dict.fromkeys(key[0] for key in own):
-        for method in sorted({key[1] for key in own if key[0] == target}, key=lambda name: name != SCRATCH):
+        methods = sorted({key[1] for key in own if key[0] == target}, key=lambda name: name != SCRATCH)
+        for method, name in zip(methods, _told(methods, learned), strict=True):
             cells = [_cell(own.get((target, method, budget))) for budget in budgets]
-            rows.append([str(target), method, *cells])
+            rows.append([str(target), name, *cells])
     heads = [each if isinstance(each, str) else f"{each:g} min" for each in budgets]
     told = (
-        "WER of a language that the source model lacks. Search weights are, for all methods, the mean of those of the "
+        f"WER of a language that the source model lacks, {_seeds(learned)}. Search weights are, for all methods, the "
     )
-    told += "source's languages."
+    told += "mean of those of the source's languages."
     return f"#### A new language\n\n{table(['test', 'method', *heads], rows)}\n\n{told}"
 
 
@@ -170,5 +177,9 @@ def _cell(record: Record | None) -> str:
     return "" if record is None else f"{record.value:.1f} {interval(record)}".strip()
 
 
-def _seeds(count: int) -> str:
-    return "one seed" if count == 1 else f"{count} seeds"
+def _seeds(records: Sequence[Record]) -> str:
+    return _count(max(each.seeds or 1 for each in records))
+
+
+def _count(seeds: int) -> str:
+    return "one seed" if seeds == 1 else f"{seeds} seeds"
