@@ -23,6 +23,7 @@ from speechnlp_tl.atomic import atomic_directory
 from speechnlp_tl.core.config import StrictModel, dump_config, load_config
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.speech.acoustic_model import DEFAULT_HEAD, AcousticModel
+from speechnlp_tl.speech.borrowed_states import borrow_states
 from speechnlp_tl.speech.encoder import EncoderConfig
 from speechnlp_tl.speech.features import FeatureConfig
 from speechnlp_tl.speech.lexicon import Lexicon
@@ -186,8 +187,9 @@ class MultilingualRecogniser:
     def with_language(
         self, name: str, words: Words, seed: int = 0, column: int | None = None
     ) -> MultilingualRecogniser:
-        """A copy of the model that also has `name`, with a fresh head, and with `column` a fresh column of a
-        progressive network whose lateral connections are so wide. What the other languages use is the same, bit by bit.
+        """A copy of the model that also has `name`. Its head has states borrowed from the others' (`borrow_states`); with
+        `column` it is fresh, on a fresh column of a progressive network whose lateral connections are so wide. What the
+        other languages use is the same, bit by bit.
 
         Raises:
             InputError: the name is taken or impossible.
@@ -201,9 +203,16 @@ class MultilingualRecogniser:
         model = copy.deepcopy(self.model)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model.add_head(name, topology_of(config.of(name)).num_pdfs)
+            topology = topology_of(config.of(name))
+            model.add_head(name, topology.num_pdfs)
             if column:
                 model.add_column(name, column)
+            else:
+                # the others' columns have layers of their own
+                heads = {own.head: each for each, own in self.config.languages.items() if own.head not in columns}
+                borrow_states(
+                    model, name, topology, {head: topology_of(config.of(each)) for head, each in heads.items()}
+                )
         return self._around(config, model, self._words | {name: (words.lexicon, words.ngram)})
 
     def without(self, name: str) -> MultilingualRecogniser:
