@@ -187,9 +187,9 @@ class MultilingualRecogniser:
     def with_language(
         self, name: str, words: Words, seed: int = 0, column: int | None = None
     ) -> MultilingualRecogniser:
-        """A copy of the model that also has `name`. Its head has states borrowed from the others' (`borrow_states`); with
-        `column` it is fresh, on a fresh column of a progressive network whose lateral connections are so wide. What the
-        other languages use is the same, bit by bit.
+        """A copy of the model that also has `name`. Its head has states borrowed from the others' (`borrow_states`);
+        with `column` it is fresh, on a fresh column of a progressive network whose lateral connections are so wide.
+        What the other languages use is the same, bit by bit.
 
         Raises:
             InputError: the name is taken or impossible.

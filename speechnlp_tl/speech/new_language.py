@@ -1,6 +1,7 @@
 """Teach a multilingual recogniser one more language from minutes of speech.
 
-The language gets a head of its own states; a method says what becomes of the shared layers, joined by `+` to what
+The language gets a head of its own states, which begin as silence and the same phones of the old languages do; a
+method says what becomes of the shared layers, joined by `+` to what
 holds them to the old languages:
 
     new-language+frozen        stay as they are: the old languages' outputs are the same, bit by bit
@@ -232,6 +233,8 @@ def _prepare(
     for index, (name, module) in enumerate(encoder):
         if name in fresh:
             reinitialise(module, config.seed + index)
+    if names[-1] in fresh:
+        reinitialise(model.head(language), config.seed)  # what it borrowed reads a layer that is gone
     others = [name for name, _ in model.layer_groups() if not name.startswith("layer")]
     known = {name for name, _ in source.layer_groups()}
     report = copy_layers(source, model, [name for name in [*names, *others] if name not in fresh and name in known])
