@@ -209,10 +209,12 @@ class MultilingualRecogniser:
                 model.add_column(name, column)
             else:
                 # the others' columns have layers of their own
-                heads = {own.head: each for each, own in self.config.languages.items() if own.head not in columns}
-                borrow_states(
-                    model, name, topology, {head: topology_of(config.of(each)) for head, each in heads.items()}
-                )
+                others = {
+                    own.head: topology_of(config.of(each))
+                    for each, own in self.config.languages.items()
+                    if own.head not in columns
+                }
+                borrow_states(model, name, topology, others)
         return self._around(config, model, self._words | {name: (words.lexicon, words.ngram)})
 
     def without(self, name: str) -> MultilingualRecogniser:
