@@ -48,10 +48,12 @@ HeadKind = Literal["separate", "shared", "both"]
 
 
 class ScoreStatistics(StrictModel):
-    """How a language's own speech scores, per frame: what `language_identity` compares with."""
+    """How a language scores its own speech and that of others, per frame: what `language_choice` compares with."""
 
     mean: float
     deviation: float = Field(gt=0)
+    other_mean: float | None = Field(None, description="of other languages' speech; None: none was heard")
+    other_deviation: float | None = Field(None, gt=0)
 
 
 class LanguageConfig(StrictModel):
@@ -61,7 +63,7 @@ class LanguageConfig(StrictModel):
     head: str
     decode: DecodeConfig = DecodeConfig()
     espeak: str | None = Field(None, description="espeak-ng's code, for words that the lexicon lacks")
-    scores: ScoreStatistics | None = Field(None, description="of its own speech, for --lang auto")
+    scores: ScoreStatistics | None = Field(None, description="for --lang auto")
 
 
 class MultilingualConfig(StrictModel):

@@ -31,7 +31,7 @@ from speechnlp_tl.speech.experiment import (
     without_missing_metric,
 )
 from speechnlp_tl.speech.features import AugmentConfig, FeatureConfig
-from speechnlp_tl.speech.language_choice import score_statistics
+from speechnlp_tl.speech.language_choice import measure_scores
 from speechnlp_tl.speech.multilingual import HeadKind, MultilingualRecogniser, Words, check_names
 from speechnlp_tl.speech.multilingual_task import MultilingualTask, by_language, language_problems
 from speechnlp_tl.speech.recogniser import DecodeConfig, HmmConfig
@@ -143,7 +143,7 @@ def train(
     result = Trainer(task, without_missing_metric(config.train, dev), out, terms, quiet=quiet).fit()
     wer: dict[str, float] = {}
     if processes.main:
-        recognisers, wer = tuned_languages(recognisers, task.devs, config.tune)
+        recognisers, wer = tuned_languages(recognisers, task.devs, config.tune, allow_pipes)
         folder.finish([result], environment(), {"wer": wer}, parameters=parameter_count(recognisers.model))
         recognisers.save(folder.model_dir)
     processes.wait()
@@ -236,17 +236,22 @@ def build(
 
 
 def tuned_languages(
-    recognisers: MultilingualRecogniser, devs: Mapping[str, SpeechDataset], grid: TuneConfig | None
+    recognisers: MultilingualRecogniser,
+    devs: Mapping[str, SpeechDataset],
+    grid: TuneConfig | None,
+    allow_pipes: bool = False,
 ) -> tuple[MultilingualRecogniser, dict[str, float]]:
     """The model with the search weights that make the fewest errors on each language's dev speech, how that speech
     scores, and the WER there in percent."""
     wers = {}
     for name, dev in devs.items():
         best, wer = tuned(recognisers.language(name), dev, grid)
-        statistics = score_statistics(best, dev)
-        recognisers = recognisers.with_settings(name, best.config.decode, statistics)
+        recognisers = recognisers.with_settings(name, best.config.decode, None)
         if wer is not None:
             wers[name] = wer
+    measured = measure_scores(recognisers, [each for dev in devs.values() for each in dev.utterances], allow_pipes)
+    for name, scores in measured.items():
+        recognisers = recognisers.with_settings(name, recognisers.config.languages[name].decode, scores)
     return recognisers, wers
 
 

@@ -35,7 +35,7 @@ from speechnlp_tl.speech.data_split import spread
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.experiment import WordsConfig
 from speechnlp_tl.speech.features import AugmentConfig
-from speechnlp_tl.speech.language_choice import score_statistics
+from speechnlp_tl.speech.language_choice import measure_scores
 from speechnlp_tl.speech.multilingual import MultilingualRecogniser, Words
 from speechnlp_tl.speech.multilingual_task import OLD_HEAD, MultilingualTask
 from speechnlp_tl.speech.recogniser import DecodeConfig
@@ -162,6 +162,7 @@ def learn_language(
     fisher: Mapping[str, Tensor] | None = None,
     allow_pipes: bool = False,
     directory: Path | None = None,
+    old_speech: Sequence[Utterance] = (),
 ) -> Learned:
     """A copy of the model that knows one more language; the given one is left untouched.
 
@@ -173,6 +174,7 @@ def learn_language(
         fisher: the old languages' Fisher information, for `ewc`.
         allow_pipes: run commands that stand in wav.scp.
         directory: shows progress, records the course there and resumes what was begun there; None does nothing of that.
+        old_speech: of the old languages, which languages' scores are measured on for `--lang auto`.
 
     Raises:
         InputError: unknown method, a name that is taken, unusable utterances, or `ewc` without Fisher information.
@@ -193,12 +195,12 @@ def learn_language(
     terms = _terms(method, config, recognisers.model, grown.model, old, fisher)
     steps = _train(task, config, phases, terms, recognisers.model, report, directory)
     trained = sum(p.numel() for name, p in grown.model.named_parameters() if name not in phases[-1].frozen)
-    scores = score_statistics(grown.language(language), SpeechDataset(utterances, features, allow_pipes=allow_pipes))
-    grown = grown.with_settings(language, words.decode, scores)
+    scores = measure_scores(grown, [*utterances, *old_speech], allow_pipes)
+    grown = grown.with_settings(language, words.decode, scores.get(language))
     if method.shared not in UNCHANGED:
         # the old languages are heard with other layers than their scores were measured with
         for name in recognisers.languages:
-            grown = grown.with_settings(name, grown.config.languages[name].decode, None)
+            grown = grown.with_settings(name, grown.config.languages[name].decode, scores.get(name))
     return Learned(grown, language, method, config, len(utterances), seconds, steps, report, trained)
 
 

@@ -17,10 +17,9 @@ from speechnlp_tl.speech.adaptation_run import DIGEST
 from speechnlp_tl.speech.audio_check import check_audio
 from speechnlp_tl.speech.data_dir import DataDir, Utterance, untold
 from speechnlp_tl.speech.experiment import known_words
-from speechnlp_tl.speech.language_choice import score_statistics
 from speechnlp_tl.speech.models import load_multilingual
 from speechnlp_tl.speech.multilingual import MultilingualRecogniser, Words
-from speechnlp_tl.speech.multilingual_task import by_language, language_problems
+from speechnlp_tl.speech.multilingual_task import language_problems
 from speechnlp_tl.speech.new_language import (
     Learned,
     NewLanguageConfig,
@@ -118,20 +117,11 @@ class NewLanguageRun:
                 fisher,
                 self.allow_pipes,
                 unfinished,
+                self.old[1] if self.old else (),
             )
-            self._measure_old(self.learned)
             yield from _describe(self.learned)
             self._save(self.learned, unfinished)
         yield f"saved in {self.out}"
-
-    def _measure_old(self, learned: Learned) -> None:
-        """How the old languages score with layers that were trained on, where there is speech of them."""
-        everybody = self.old[1] if self.old else []
-        for name, speech in by_language(everybody, self.source.config.features, allow_pipes=self.allow_pipes).items():
-            known = learned.recognisers.config.languages[name]
-            if known.scores is None:
-                scores = score_statistics(learned.recognisers.language(name), speech)
-                learned.recognisers = learned.recognisers.with_settings(name, known.decode, scores)
 
     def measure(self) -> Iterator[str]:
         """Error rates with intervals: of the new language, and of each old one before and after; also in

@@ -9,8 +9,9 @@ import torch
 
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.speech.data_dir import Utterance
+from speechnlp_tl.speech.language_choice import measure_scores
 from speechnlp_tl.speech.lexicon import Lexicon
-from speechnlp_tl.speech.multilingual import MultilingualRecogniser
+from speechnlp_tl.speech.multilingual import MultilingualRecogniser, ScoreStatistics
 from speechnlp_tl.speech.new_language import (
     Learned,
     NewLanguageConfig,
@@ -111,6 +112,25 @@ def test_methods_are_parsed_or_refused() -> None:
         with pytest.raises(InputError) as told:
             parse_new_language(name)
         assert message in str(told.value.problems[0])
+
+
+@pytest.mark.parametrize("method", ["new-language", "new-language+frozen"])
+def test_old_speech_tells_languages_apart(lexicon: Lexicon, utterances: list[Utterance], method: str) -> None:
+    source = recognisers(lexicon, ("xa", "xb"))
+    measured = ScoreStatistics(mean=-7.0, deviation=1.0)
+    source = source.with_settings("xa", source.config.languages["xa"].decode, measured)
+    config = NewLanguageConfig(method=method, steps=2, batch_seconds=5)
+    speech, old = spoken(utterances[:2], "xc"), spoken(utterances[2:4], "xa")
+    for given in ([], old):
+        learned = learn_language(source, "xc", speech, words(lexicon, "xc"), config, old_speech=given)
+        scores = {name: own.scores for name, own in learned.recognisers.config.languages.items()}
+        expected: dict[str, ScoreStatistics | None] = {"xa": None, "xb": None}
+        expected |= measure_scores(learned.recognisers, [*speech, *given])
+        if method.endswith("frozen"):
+            expected |= {"xa": measured, "xb": None}
+        assert scores == expected
+        assert scores["xc"] is not None
+        assert (scores["xc"].other_mean is None) == (not given)
 
 
 def test_ewc_needs_old_speech(lexicon: Lexicon, utterances: list[Utterance]) -> None:

@@ -37,8 +37,8 @@ def _work(arguments: argparse.Namespace) -> None:
         for each in config.learnings(arguments.data)
         if each[0] not in UNTAUGHT
     ]
-    for _, data, runs, method, target, _, seed in work:
-        if "ewc" in config.method_of(method, data, target, seed).method:
+    for _, data, runs, method, target, _, _ in work:
+        if config.hears_old_speech(method):
             folder = old_speech(config, data, runs, target)
             if not folder.is_dir():  # before workers meet there
                 DataDir(each for name in config.others(target) for each in DataDir.read(data / name / "dev")).write(
@@ -48,7 +48,7 @@ def _work(arguments: argparse.Namespace) -> None:
 
 
 def old_speech(config: RecipeConfig, data: Path, runs: Path, target: str) -> Path:
-    """What the old languages say, for ewc to weigh parameters by."""
+    """What the old languages say, for ewc to weigh parameters by and for languages to be told apart."""
     digests = [data_digest(data / name / "dev") for name in config.others(target)]
     return runs.with_name(LEARNED) / f"old-{target}-{digest_of(digests)}"
 
@@ -64,7 +64,7 @@ def _learn(item: Item) -> str:
     folder, speech = _folder(item), part(data, target, minutes, seed)
     source = config.source_folder(runs, method, target, data, seed)
     settings = config.method_of(method, data, target, seed)
-    old = old_speech(config, data, runs, target) if "ewc" in settings.method else None
+    old = old_speech(config, data, runs, target) if config.hears_old_speech(method) else None
     run_ = NewLanguageRun.prepare(source, speech, folder, target, settings, source_data=old)
     start = time.perf_counter()
     list(run_.learn())

@@ -207,10 +207,15 @@ class RecipeConfig(StrictModel):
         source = self.source_folder(runs, method, target, data, seed).name
         settings = self.method_of(method, data, target, seed)
         speech = [data_digest(part(data, target, minutes, seed))]
-        if "ewc" in settings.method:
+        if self.hears_old_speech(method):
             speech += [data_digest(data / name / "dev") for name in self.others(target)]
         depends = [source, settings.model_dump(mode="json"), speech, words_digest(settings.words)]
         return runs.with_name(LEARNED) / f"{plain(f'{method} {target} {minutes}')}.{seed}-{digest_of(depends)}"
+
+    def hears_old_speech(self, method: str) -> bool:
+        """Whether speech of the old languages is given to a method: what matters to them, and what tells them apart."""
+        own = self.methods[method]
+        return own.choose or "ewc" in str(own.settings.get("method"))
 
     def budgets(self, method: str) -> list[float | str]:
         if method in UNTAUGHT:
