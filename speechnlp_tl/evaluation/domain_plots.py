@@ -90,7 +90,10 @@ def clouds(panels: Sequence[Cloud], seed: int = 0, title: str = "") -> Figure:
         places = TSNE(random_state=seed, perplexity=perplexity, init="pca").fit_transform(np.asarray(panel.rows))
         _scatter(axes, places, panel, names)
     # outside the panels: points fill these
-    handles, told = grid[0].get_legend_handles_labels()
+    legends = [axes.get_legend_handles_labels() for axes in grid]
+    shown = {name: handle for legend in legends for handle, name in zip(*legend, strict=True)}
+    told = sorted(shown)
+    handles = [shown[name] for name in told]
     figure.legend(handles, told, loc="outside lower center", ncols=4, frameon=False, fontsize=9, markerscale=2.5)
     figure.suptitle(title, fontsize=11)
     return figure
@@ -102,6 +105,8 @@ def _scatter(axes: Any, places: NDArray[Any], panel: Cloud, domains: Sequence[st
     for color, name in zip(DOMAIN_COLORS, domains, strict=False):
         for marker, label in zip(CLASS_MARKERS, sorted(set(labels.tolist())), strict=False):
             chosen = places[(domain == name) & (labels == label)]
+            if not len(chosen):
+                continue
             told = f"{name}, {label}" if label else name
             axes.scatter(*chosen.T, s=6, c=color, marker=marker, linewidths=0, alpha=0.6, label=told)
     axes.set_title(panel.name, fontsize=10)

@@ -35,6 +35,14 @@ def test_each_domain_and_class_of_each_panel_is_drawn_with_all_its_points() -> N
     assert {each.get_label(): len(each.get_offsets()) for each in second.collections} == {"books": 12, "kitchen": 12}
 
 
+def test_the_legend_names_what_is_there_in_any_panel() -> None:
+    rows = np.random.default_rng(0).standard_normal((20, 4))
+    first = Cloud("first", rows, ["a"] * 10 + ["b"] * 10, ["x"] * 10 + ["y"] * 10)
+    second = Cloud("second", rows, ["a"] * 10 + ["b"] * 10, ["y"] * 20)
+    (legend,) = clouds([first, second]).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a, x", "a, y", "b, y"]
+
+
 def test_too_few_rows_are_refused() -> None:
     with pytest.raises(InputError, match="10 rows"):
         clouds([Cloud("few", np.zeros((5, 2)), ["a"] * 5)])
