@@ -65,6 +65,7 @@ class Objective(nn.Module):
         """
         for term in self._terms():
             term.progress = progress
+        self.task.progress = progress
         step = self.task.step(self.model, batch)
         weights = self.weights(progress)
         active = [(name, term) for name, term in zip(self.names, self._terms(), strict=True) if weights[name] != 0]

@@ -96,6 +96,8 @@ class Task(ABC):
     """Something to train: a model, its rows, its loss and its evaluation."""
 
     model: nn.Module
+    progress: float = 1.0
+    """Of the run, 0 to 1. The objective sets it before each step."""
 
     @abstractmethod
     def batches(self, epoch: int) -> list[list[int]]:

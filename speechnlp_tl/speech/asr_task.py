@@ -21,10 +21,20 @@ from speechnlp_tl.speech.acoustic_model import AcousticModel, AcousticOutput, St
 from speechnlp_tl.speech.data_dir import Utterance
 from speechnlp_tl.speech.dataset import NO_AUGMENTATION, SpeechDataset
 from speechnlp_tl.speech.features import AugmentConfig, apply_masks, normalise
-from speechnlp_tl.speech.hmm import GraphBatch, HmmGraph, full_sum, pack_graphs, utterance_graph, viterbi
+from speechnlp_tl.speech.hmm import (
+    GraphBatch,
+    HmmGraph,
+    annealed_full_sum,
+    full_sum,
+    pack_graphs,
+    utterance_graph,
+    viterbi,
+)
 from speechnlp_tl.speech.recogniser import Recogniser
 
 IGNORE = -1
+LEAST_WEIGHT = 0.02
+"""Of acoustic scores, where annealing begins."""
 SOURCE, TARGET = 0, 1
 """Domains of rows."""
 
@@ -93,6 +103,8 @@ class AsrTask(Task):
     """
 
     model: AcousticModel
+    anneal: float = 0.0
+    """Share of the run in which the weight of the acoustic scores rises to 1, see `annealed_full_sum`."""
 
     def __init__(
         self,
@@ -202,9 +214,14 @@ class AsrTask(Task):
             scores, lengths = self.recogniser.log_likelihoods(log_posteriors, batch.heads), output.lengths
             if batch.told is not None:
                 scores, lengths = scores[batch.told], lengths[batch.told]
-            return full_sum_loss(scores, lengths, batch.graphs)
+            return full_sum_loss(scores, lengths, batch.graphs, self.acoustic_weight)
         aligned = batch.alignment[:, : log_posteriors.shape[1]]
         return F.nll_loss(log_posteriors.transpose(1, 2), aligned, ignore_index=IGNORE, reduction="sum")
+
+    @property
+    def acoustic_weight(self) -> float:
+        """Of the scores, beside the topology, in the choice of paths."""
+        return max(LEAST_WEIGHT, self.progress / self.anneal) if self.progress < self.anneal else 1.0
 
     def named(self, output: AcousticOutput) -> dict[str, Tensor]:
         """The features of a step."""
@@ -291,9 +308,10 @@ class AsrTask(Task):
         return pad_sequence(stretched, batch_first=True, padding_value=IGNORE)
 
 
-def full_sum_loss(scores: Tensor, lengths: Tensor, graphs: GraphBatch) -> Tensor:
-    """Minus the log of the summed probability of all paths, over all rows: a scalar."""
-    log_z = full_sum(scores, lengths, graphs)
+def full_sum_loss(scores: Tensor, lengths: Tensor, graphs: GraphBatch, weight: float = 1.0) -> Tensor:
+    """Minus the log of the summed probability of all paths, over all rows: a scalar. With a weight below 1 acoustic
+    scores count less among the paths."""
+    log_z = annealed_full_sum(scores, lengths, graphs, weight) if weight < 1 else full_sum(scores, lengths, graphs)
     # a row that speed perturbation made too short for its words teaches nothing; NaN must stay visible
     return -torch.where(torch.isneginf(log_z), torch.zeros_like(log_z), log_z).sum()
 

@@ -80,6 +80,9 @@ class AsrExperiment(StrictModel):
     encoder: EncoderConfig = EncoderConfig()
     hmm: HmmConfig = HmmConfig()
     decode: DecodeConfig = DecodeConfig()
+    anneal: float = Field(
+        0.0, ge=0, le=1, description="share of training in which acoustic scores come to count: a gentler flat start"
+    )
     tune: TuneConfig | None = TuneConfig()
     batch_seconds: PositiveFloat = 60.0
     cache_mb: float = Field(600.0, ge=0, description="memory for computed features")
@@ -236,6 +239,7 @@ def _task(
     dataset = SpeechDataset(training, config.features, config.augment, seed, room, allow_pipes)
     task = AsrTask(recogniser, training, dev, config.augment, config.batch_seconds, seed, dataset)
     task.dev = SpeechDataset(dev, config.features, cache_mb=room, allow_pipes=allow_pipes)
+    task.anneal = config.anneal
     return task
 
 

@@ -16,7 +16,16 @@ from torch import Tensor
 from speechnlp_tl.speech.hmm_graph import LOG_ZERO, GraphBatch, HmmGraph, Trellis, pack_graphs
 from speechnlp_tl.speech.topology import SILENCE, Topology
 
-__all__ = ["GraphBatch", "HmmGraph", "Pronunciations", "full_sum", "pack_graphs", "utterance_graph", "viterbi"]
+__all__ = [
+    "GraphBatch",
+    "HmmGraph",
+    "Pronunciations",
+    "annealed_full_sum",
+    "full_sum",
+    "pack_graphs",
+    "utterance_graph",
+    "viterbi",
+]
 
 Pronunciations = Mapping[str, Sequence[Sequence[str]]]
 
@@ -112,6 +121,30 @@ def full_sum(scores: Tensor, lengths: Tensor, graphs: GraphBatch) -> Tensor:
         the utterance is shorter than the shortest, or each meets a score of -inf. NaN where a score on a path is NaN.
     """
     return _FullSum.apply(scores, lengths, graphs)  # type: ignore[no-any-return]
+
+
+def annealed_full_sum(scores: Tensor, lengths: Tensor, graphs: GraphBatch, weight: float) -> Tensor:
+    """`full_sum` with acoustic scores that count less, for a flat start (deterministic annealing EM: Ueda and Nakano,
+    Neural Networks 1998).
+
+    The derivative is the occupancy where paths are weighted by exp(weight * score): near 0 what the topology alone
+    says, which shares the frames out evenly among the states; at 1 that of `full_sum`. The value is
+
+        (log Z(weight * scores) - log Z(0)) / weight
+
+    which is the mean score of all paths near 0, and at 1 what `full_sum` gives, up to a constant of the graph.
+
+    Args:
+        scores, lengths, graphs: as for `full_sum`.
+        weight: above 0.
+
+    Returns:
+        (B,), -inf where no path fits.
+    """
+    with torch.no_grad():
+        even = full_sum(torch.zeros_like(scores), lengths, graphs)
+    found = full_sum(weight * scores, lengths, graphs)
+    return torch.where(found.isneginf(), found, (found - even) / weight)
 
 
 class _FullSum(torch.autograd.Function):

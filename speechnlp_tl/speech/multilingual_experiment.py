@@ -69,6 +69,9 @@ class MultilingualExperiment(StrictModel):
     encoder: EncoderConfig = EncoderConfig()
     hmm: HmmConfig = HmmConfig()
     decode: DecodeConfig = DecodeConfig()
+    anneal: float = Field(
+        0.0, ge=0, le=1, description="share of training in which acoustic scores come to count: a gentler flat start"
+    )
     tune: TuneConfig | None = TuneConfig()
     batch_seconds: PositiveFloat = 60.0
     cache_mb: float = Field(600.0, ge=0, description="memory for computed features")
@@ -274,6 +277,7 @@ def _task(
         seed=seed,
     )
     task.devs = by_language(dev, config.features, room, allow_pipes)
+    task.anneal = config.anneal
     return task
 
 

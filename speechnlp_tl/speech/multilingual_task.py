@@ -186,7 +186,7 @@ class MultilingualTask(AsrTask):
         assert batch.graphs_beside is not None
         shared = output.beside[SHARED_HEAD].float().log_softmax(dim=-1)
         scores = self.recogniser.log_likelihoods(shared, SHARED_HEAD)
-        beside = full_sum_loss(scores, output.lengths, batch.graphs_beside)
+        beside = full_sum_loss(scores, output.lengths, batch.graphs_beside, self.acoustic_weight)
         return (1 - self.shared_weight) * own + self.shared_weight * beside
 
     def named(self, output: AcousticOutput) -> dict[str, Tensor]:

@@ -74,6 +74,7 @@ def test_terms_know_the_progress_and_their_metrics_carry_their_names():
     objective = Objective(task, [Counting(), Close(), Counting()], Tagger())
     for progress in (0.0, 0.25):
         objective(task.load([0], 0), progress)
+        assert task.progress == progress
     assert objective.metrics() == {"small_steps": 2, "small_last": 0.25, "small.2_steps": 2, "small.2_last": 0.25}
 
 

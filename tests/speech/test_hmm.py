@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from speechnlp_tl.speech.hmm import Pronunciations, full_sum, utterance_graph, viterbi
+from speechnlp_tl.speech.hmm import Pronunciations, annealed_full_sum, full_sum, utterance_graph, viterbi
 from speechnlp_tl.speech.hmm_graph import HmmGraph, pack_graphs
 from speechnlp_tl.speech.topology import SILENCE, Topology
 
@@ -121,6 +121,42 @@ def test_score_and_occupancies_equal_the_enumeration_of_all_paths(
             for frame, pdf in enumerate(path.pdfs):
                 expected[frame, pdf] += posterior
         torch.testing.assert_close(occupancy[row], expected, atol=TRANSITIONS, rtol=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(topologies, transcripts, st.integers(1, 8), st.sampled_from([0.02, 0.3, 1.0]), st.integers(0, 99))
+def test_annealed_scores_weigh_the_enumerated_paths_less(
+    topology: Topology, words: list[str], frames: int, weight: float, seed: int
+) -> None:
+    lengths, graphs = torch.tensor([frames]), pack_graphs([utterance_graph(words, WORDS, topology)])
+    scores = random_scores(1, frames, topology.num_pdfs, seed).requires_grad_()
+    value = annealed_full_sum(scores, lengths, graphs, weight)
+    found = paths(words, frames, topology)
+    if not found:
+        assert value.item() == -math.inf
+        return
+    (occupancy,) = torch.autograd.grad(value.sum(), scores)
+    even = path_scores(found, torch.zeros(frames, topology.num_pdfs, dtype=torch.float64))
+    logs = path_scores(found, weight * scores[0].detach())
+    assert value.item() == pytest.approx(
+        float(logs.logsumexp(0) - even.logsumexp(0)) / weight, abs=TRANSITIONS / weight
+    )
+    expected = torch.zeros_like(occupancy[0])
+    for path, posterior in zip(found, logs.softmax(0).tolist(), strict=True):
+        for frame, pdf in enumerate(path.pdfs):
+            expected[frame, pdf] += posterior
+    torch.testing.assert_close(occupancy[0], expected, atol=TRANSITIONS, rtol=0)
+
+
+def test_nearly_unweighted_paths_share_frames_out_evenly() -> None:
+    topology = Topology(PHONES)
+    graphs = pack_graphs([utterance_graph(["all"], {"all": [PHONES]}, topology)])
+    scores = random_scores(1, 40, topology.num_pdfs).requires_grad_()
+    value = annealed_full_sum(scores, torch.tensor([40]), graphs, 1e-4)
+    (occupancy,) = torch.autograd.grad(value.sum(), scores)
+    durations = occupancy[0].sum(0)[topology.silence_states :]
+    assert len(durations) == 6
+    torch.testing.assert_close(durations, durations.mean().expand(6), rtol=0.01, atol=0)
 
 
 @settings(max_examples=60, deadline=None)
