@@ -12,10 +12,10 @@ from torch import Tensor
 from speechnlp_tl.core.config import TrainConfig
 from speechnlp_tl.core.trainer import Trainer
 from speechnlp_tl.errors import InputError
-from speechnlp_tl.speech.asr_task import AsrTask
+from speechnlp_tl.speech.asr_task import LEAST_WEIGHT, AsrTask
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.features import AugmentConfig
-from speechnlp_tl.speech.hmm import full_sum, utterance_graph, viterbi
+from speechnlp_tl.speech.hmm import annealed_full_sum, full_sum, utterance_graph, viterbi
 from speechnlp_tl.speech.hmm_graph import pack_graphs
 from speechnlp_tl.speech.recogniser import Recogniser
 from tests.tiny import TinyCorpus
@@ -109,6 +109,25 @@ def test_a_row_too_short_for_its_words_teaches_nothing_and_breaks_nothing(
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     loss.backward()
     assert all(value.grad is not None and value.grad.isfinite().all() for value in task.model.parameters())
+
+
+def test_acoustic_scores_come_to_count_while_the_run_anneals(
+    make_recogniser: MakeRecogniser, utterances: list[Utterance]
+) -> None:
+    task = AsrTask(make_recogniser(), utterances[:2])
+    assert task.acoustic_weight == 1.0
+    task.anneal = 0.5
+    weights = {0.0: LEAST_WEIGHT, 0.25: 0.5, 0.5: 1.0, 1.0: 1.0}
+    batch = task.load([0, 1], 0)
+    step = task.step(task.model.eval(), batch)
+    scores = task.recogniser.log_likelihoods(step.logits.log_softmax(-1))
+    assert batch.graphs is not None
+    for progress, weight in weights.items():
+        task.progress = progress
+        assert task.acoustic_weight == weight
+        log_z = annealed_full_sum if weight < 1 else full_sum
+        given = (scores, step.mask.sum(1), batch.graphs, *([weight] if weight < 1 else []))
+        assert task.step(task.model, batch).loss.item() == pytest.approx(-log_z(*given).sum().item(), rel=1e-5)
 
 
 def test_a_broken_model_shows_in_the_loss(make_recogniser: MakeRecogniser, utterances: list[Utterance]) -> None:
