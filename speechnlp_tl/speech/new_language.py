@@ -51,6 +51,8 @@ HELD_BACK = ("kld", "ewc", "l2sp")
 UNCHANGED = ("frozen", "progressive")
 """Methods that leave all of the old model as it is."""
 FISHER_UTTERANCES = 200
+ANNEAL = 0.2
+"""Share of the steps, for a head that borrows nothing: it begins as flat as a model from scratch."""
 Treatment = Literal["finetune", "frozen", "layers", "progressive"]
 WARPED = AugmentConfig(speeds=[0.9, 1.0, 1.1], warps=[0.9, 1.0, 1.1])
 
@@ -82,6 +84,7 @@ class NewLanguageConfig(StrictModel):
     l2sp: float = Field(0.1, ge=0)
     layers: LayersConfig = LayersConfig(copy_="first:3")
     lateral: PositiveInt = Field(32, description="width of the lateral connections of a progressive network")
+    anneal: float | None = Field(None, ge=0, le=1, description="as in training; for a head of random weights 0.2")
     words: WordsConfig = WordsConfig()
     augment: AugmentConfig = WARPED
     batch_seconds: PositiveFloat = 30.0
@@ -191,7 +194,11 @@ def learn_language(
     task = MultilingualTask(
         grown, dataset, batch_seconds=config.batch_seconds, shared_weight=0.0, old_heads=compared, seed=config.seed
     )
-    report, phases = _prepare(method, config, recognisers.model, grown.model, language)
+    fresh = _fresh_layers(method, config.layers, grown.model)
+    flat = column is not None or _encoder_layers(grown.model)[-1][0] in fresh
+    if config.anneal is None:
+        config = config.model_copy(update={"anneal": ANNEAL if flat else 0.0})
+    report, phases = _prepare(method, config, recognisers.model, grown.model, language, fresh)
     terms = _terms(method, config, recognisers.model, grown.model, old, fisher)
     steps = _train(task, config, phases, terms, recognisers.model, report, directory)
     trained = sum(p.numel() for name, p in grown.model.named_parameters() if name not in phases[-1].frozen)
@@ -223,15 +230,34 @@ def old_fisher(
     return estimate_fisher(task, recognisers.model, single_rows(task, range(len(dataset))), seed=seed)
 
 
+def _encoder_layers(model: AcousticModel) -> list[tuple[str, nn.Module]]:
+    return [group for group in model.layer_groups() if group[0].startswith("layer")]
+
+
+def _copied_layers(method: NewLanguageMethod, layers: LayersConfig, model: AcousticModel) -> list[str]:
+    """Those that the method names; all of them where it names none."""
+    encoder = _encoder_layers(model)
+    return select_layers(encoder, layers.copy_) if method.shared == "layers" else [name for name, _ in encoder]
+
+
+def _fresh_layers(method: NewLanguageMethod, layers: LayersConfig, model: AcousticModel) -> list[str]:
+    """Those that are started afresh."""
+    chosen = _copied_layers(method, layers, model)
+    return [name for name, _ in _encoder_layers(model) if name not in chosen and layers.rest == "fresh"]
+
+
 def _prepare(
-    method: NewLanguageMethod, config: NewLanguageConfig, source: AcousticModel, model: AcousticModel, language: str
+    method: NewLanguageMethod,
+    config: NewLanguageConfig,
+    source: AcousticModel,
+    model: AcousticModel,
+    language: str,
+    fresh: Sequence[str],
 ) -> tuple[TransferReport, list[Phase]]:
     """Re-initialise and freeze the grown copy as the method wants."""
-    encoder = [group for group in model.layer_groups() if group[0].startswith("layer")]
+    encoder, layers = _encoder_layers(model), config.layers
     names = [name for name, _ in encoder]
-    layers = config.layers
-    chosen = select_layers(encoder, layers.copy_) if method.shared == "layers" else names
-    fresh = [name for name in names if name not in chosen and layers.rest == "fresh"]
+    chosen = _copied_layers(method, layers, model)
     for index, (name, module) in enumerate(encoder):
         if name in fresh:
             reinitialise(module, config.seed + index)
@@ -297,6 +323,7 @@ def _train(
     for number, phase in enumerate(phases):
         enter_phase(task.model, phase)
         place = directory / f"phase{number + 1}" if directory and len(phases) > 1 else directory
+        task.anneal = (config.anneal or 0.0) if number == 0 else 0.0
         # no term has anything to hold while every old parameter is frozen
         active = terms if number == len(phases) - 1 else []
         steps += Trainer(task, _train_config(config, number, len(phases)), place, active, source).fit().steps

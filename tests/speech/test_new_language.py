@@ -13,6 +13,7 @@ from speechnlp_tl.speech.language_choice import measure_scores
 from speechnlp_tl.speech.lexicon import Lexicon
 from speechnlp_tl.speech.multilingual import MultilingualRecogniser, ScoreStatistics
 from speechnlp_tl.speech.new_language import (
+    ANNEAL,
     Learned,
     NewLanguageConfig,
     learn_language,
@@ -82,6 +83,31 @@ def test_layers_are_copied_frozen_or_fresh(lexicon: Lexicon, utterances: list[Ut
     moved = changed(source, learned.recognisers)
     assert {name.split(".")[1] + name.split(".")[2] for name in moved} == {"layers1"}
     assert learned.report.counts()["fresh"] >= len(moved)
+
+
+@pytest.mark.parametrize(
+    ("method", "layers", "anneal"),
+    [
+        ("new-language", {}, 0.0),
+        ("new-language+frozen", {}, 0.0),
+        ("new-language+progressive", {}, ANNEAL),
+        ("new-language+layers", {"copy": "first:2", "rest": "fresh"}, ANNEAL),
+        ("new-language+layers", {"copy": "last:2", "rest": "fresh"}, 0.0),
+    ],
+)
+def test_a_head_that_borrows_nothing_has_an_annealed_start(
+    lexicon: Lexicon, utterances: list[Utterance], method: str, layers: dict[str, str], anneal: float
+) -> None:
+    _, learned = learn(lexicon, utterances, method, layers=layers, steps=2)
+    assert learned.settings.anneal == anneal
+
+
+def test_annealing_changes_what_is_learned(lexicon: Lexicon, utterances: list[Utterance]) -> None:
+    heads = [
+        learn(lexicon, utterances, "new-language+frozen", anneal=anneal)[1].recognisers.model.head("xc").linear.weight
+        for anneal in (0.0, 1.0)
+    ]
+    assert not torch.equal(*heads)
 
 
 @pytest.mark.parametrize("held", ["kld", "l2sp", "ewc"])
