@@ -157,6 +157,7 @@ class Trainer:
                         break
                     if interrupted:
                         raise KeyboardInterrupt(self._goodbye(state, tracker))
+        self.task.progress = 1.0  # what is computed afterwards belongs to no run
         self._keep_best(state)
         self.processes.release()
         return self._result(state, time.monotonic() - begin)

@@ -75,20 +75,19 @@ def clouds(panels: Sequence[Cloud], seed: int = 0, title: str = "") -> Figure:
     from matplotlib.figure import Figure
     from sklearn.manifold import TSNE
 
-    for panel in panels:
-        domains, classes = len(set(panel.domain)), len(set(panel.labels or [""]))
-        if domains > len(DOMAIN_COLORS) or classes > len(CLASS_MARKERS):
-            most = f"{len(DOMAIN_COLORS)} colours and {len(CLASS_MARKERS)} markers"
-            raise InputError(f"{panel.name}: {domains} domains and {classes} classes, there are {most}")
+    domains = sorted({name for panel in panels for name in panel.domain})
+    classes = sorted({label for panel in panels for label in panel.labels or [""]})
+    if len(domains) > len(DOMAIN_COLORS) or len(classes) > len(CLASS_MARKERS):
+        most = f"{len(DOMAIN_COLORS)} colours and {len(CLASS_MARKERS)} markers"
+        raise InputError(f"{len(domains)} domains and {len(classes)} classes in all panels, there are {most}")
     if not panels or min(len(panel.rows) for panel in panels) < 10:
         raise InputError(f"t-SNE needs panels of 10 rows or more, not {[len(panel.rows) for panel in panels]}")
     figure = Figure(figsize=(4.4 * len(panels), 4.6), layout="constrained")
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    names = sorted({name for panel in panels for name in panel.domain})
     for axes, panel in zip(grid, panels, strict=True):
         perplexity = min(30.0, (len(panel.rows) - 1) / 3)
         places = TSNE(random_state=seed, perplexity=perplexity, init="pca").fit_transform(np.asarray(panel.rows))
-        _scatter(axes, places, panel, names)
+        _scatter(axes, places, panel, domains, classes)
     # outside the panels: points fill these
     legends = [axes.get_legend_handles_labels() for axes in grid]
     shown = {name: handle for legend in legends for handle, name in zip(*legend, strict=True)}
@@ -99,11 +98,11 @@ def clouds(panels: Sequence[Cloud], seed: int = 0, title: str = "") -> Figure:
     return figure
 
 
-def _scatter(axes: Any, places: NDArray[Any], panel: Cloud, domains: Sequence[str]) -> None:
+def _scatter(axes: Any, places: NDArray[Any], panel: Cloud, domains: Sequence[str], classes: Sequence[str]) -> None:
     domain = np.asarray(panel.domain)
     labels = np.asarray(panel.labels if panel.labels is not None else [""] * len(domain))
     for color, name in zip(DOMAIN_COLORS, domains, strict=False):
-        for marker, label in zip(CLASS_MARKERS, sorted(set(labels.tolist())), strict=False):
+        for marker, label in zip(CLASS_MARKERS, classes, strict=False):
             chosen = places[(domain == name) & (labels == label)]
             if not len(chosen):
                 continue

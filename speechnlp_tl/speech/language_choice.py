@@ -14,7 +14,7 @@ it was not, others are taken to score as far below as they do in the model's oth
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,17 +59,21 @@ def path_score(scores: npt.NDArray[np.float32], hypothesis: Hypothesis) -> float
 
 
 def measure_scores(
-    recognisers: MultilingualRecogniser, utterances: Sequence[Utterance], allow_pipes: bool = False
+    recognisers: MultilingualRecogniser,
+    utterances: Sequence[Utterance],
+    allow_pipes: bool = False,
+    names: Collection[str] | None = None,
 ) -> dict[str, ScoreStatistics]:
-    """How each language scores its own speech and that of the others, which weigh alike; up to `MEASURED` utterances
-    of each language are heard. Languages that can decode none of their own are left out."""
-    values: dict[str, dict[str, list[float]]] = {name: {} for name in recognisers.languages}
+    """How each language, or those of `names`, scores its own speech and that of the others, which weigh alike; up to
+    `MEASURED` utterances of each language are heard. Languages that can decode none of their own are left out."""
+    languages = {name: own for name, own in recognisers.languages.items() if names is None or name in names}
+    values: dict[str, dict[str, list[float]]] = {name: {} for name in languages}
     parts = [[each for each in utterances if each.language == name] for name in recognisers.languages]
     heard = [each for part in parts for each in spread(part, MEASURED)]
     for spoken, dataset in by_language(heard, recognisers.config.features, allow_pipes=allow_pipes).items():
-        for _, of_languages in scores_of(recognisers.languages, dataset):
+        for _, of_languages in scores_of(languages, dataset):
             for name, scores in of_languages.items():
-                value = path_score(scores, recognisers.languages[name].decoder.decode(scores, False))
+                value = path_score(scores, languages[name].decoder.decode(scores, False))
                 if math.isfinite(value):
                     values[name].setdefault(spoken, []).append(value)
     return {name: _statistics(of.pop(name), [*of.values()]) for name, of in values.items() if name in of}
@@ -87,11 +91,13 @@ def _statistics(own: Sequence[float], others: Sequence[Sequence[float]]) -> Scor
 
 def log_odds(score: float, own: ScoreStatistics) -> float:
     """That speech with this `path_score` is in the language rather than in another, both as likely beforehand; `own`
-    has the statistics of other speech too."""
+    has the statistics of other speech too. A language that explains its own speech no better says nothing: 0."""
     assert own.other_mean is not None
     assert own.other_deviation is not None
     if not math.isfinite(score):
         return -math.inf
+    if own.mean <= own.other_mean:
+        return 0.0
     variance = (own.deviation**2 + own.other_deviation**2) / 2
     return (own.mean - own.other_mean) / variance * (score - (own.mean + own.other_mean) / 2)
 
@@ -101,7 +107,7 @@ def _completed(statistics: Mapping[str, ScoreStatistics]) -> dict[str, ScoreStat
     known = [
         (own.mean - own.other_mean, own.other_deviation)
         for own in statistics.values()
-        if own.other_mean is not None and own.other_deviation is not None
+        if own.other_mean is not None and own.other_deviation is not None and own.other_mean < own.mean
     ]
     gap, deviation = np.mean(known or [USUAL_OTHERS], axis=0).tolist()
     return {
@@ -123,8 +129,9 @@ def choose_language(
     found = {name: own.scores for name, own in recognisers.config.languages.items()}
     lacking = [name for name, own in found.items() if own is None]
     if lacking:
-        what = "has no scores to compare with: it had no dev speech, or its layers were trained on afterwards"
-        remedy = "say the language with --lang, or add languages with new-language+frozen or with --source-data"
+        what = "has no scores to compare with: no dev speech of it could be decoded, or its layers were trained on"
+        remedy = "say the language with --lang; or add languages with new-language+frozen, or with --source-data that "
+        remedy += "has speech of every old language"
         raise InputError([Problem(f"language {name} {what}", remedy=remedy) for name in lacking])
     statistics = _completed({name: own for name, own in found.items() if own is not None})
     dataset = SpeechDataset(utterances, recognisers.config.features, allow_pipes=allow_pipes)

@@ -36,10 +36,15 @@ def load_recogniser(directory: str | Path, base: str | Path | None = None, langu
                 Problem("is an adapter, not a base model", place, remedy="name the base model with --base")
             )
         recorded = read_card(directory).extra.get(LANGUAGE)
+        if recorded and language not in (None, recorded):
+            what = f"was adapted in language {recorded}, not {language}"
+            raise InputError(Problem(what, directory, remedy="leave --lang out"))
         recogniser = load_recogniser(place, language=str(recorded) if recorded else language)
         load_adapter(directory, recogniser.model)
         recogniser.model.eval()
         return recogniser
+    if base is not None:
+        raise InputError(Problem("is no adapter, so it has no base model", directory, remedy="leave --base out"))
     if is_multilingual(directory):
         recognisers = load_multilingual(directory)
         if language is None:
@@ -48,8 +53,6 @@ def load_recogniser(directory: str | Path, base: str | Path | None = None, langu
         return recognisers.alone(language)
     if language is not None:
         raise InputError(Problem("is a model of one language", directory, remedy="leave --lang out"))
-    if base is not None:
-        raise InputError(Problem("is no adapter, so it has no base model", directory, remedy="leave --base out"))
     return Recogniser.load(_finished(directory))
 
 

@@ -199,6 +199,7 @@ class MultilingualRecogniser:
         if name in self.languages:
             remedy = "choose another name, or remove or rename that language first"
             raise InputError(Problem(f"the model has a language {name} already", remedy=remedy))
+        refuse_name(name)
         own = LanguageConfig(phones=list(words.lexicon.phones), head=name, decode=words.decode, espeak=words.espeak)
         columns = self.config.columns | ({name: column} if column else {})
         config = self._checked(languages=self.config.languages | {name: own}, columns=columns)
@@ -246,6 +247,7 @@ class MultilingualRecogniser:
         check_known([old], self.languages)
         if new in self.languages:
             raise InputError(Problem(f"the model has a language {new} already", remedy="choose another name"))
+        refuse_name(new)
         head = self.config.languages[old].head
         own_head = head == old
         names = {each: new if each == old else each for each in self.languages}
@@ -358,6 +360,14 @@ def check_names(languages: Iterable[str]) -> None:
     if wrong:
         what = f"{', '.join(sorted(reserved))} and words such as to, train and keys are taken"
         raise ValueError(f"a language is named by letters, digits, - and _, and {what}: not {', '.join(wrong)}")
+
+
+def refuse_name(language: str) -> None:
+    """Raises InputError for a name that can be no folder or no module."""
+    try:
+        check_names([language])
+    except ValueError as error:
+        raise InputError(Problem(str(error), remedy="choose another name")) from error
 
 
 def _fresh_model(config: MultilingualConfig) -> AcousticModel:

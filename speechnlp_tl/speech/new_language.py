@@ -52,7 +52,7 @@ UNCHANGED = ("frozen", "progressive")
 """Methods that leave all of the old model as it is."""
 FISHER_UTTERANCES = 200
 ANNEAL = 0.2
-"""Share of the steps, for a head that borrows nothing: it begins as flat as a model from scratch."""
+"""Share of the steps, for a head that borrows nothing or reads fresh layers: it begins as flat as from scratch."""
 Treatment = Literal["finetune", "frozen", "layers", "progressive"]
 WARPED = AugmentConfig(speeds=[0.9, 1.0, 1.1], warps=[0.9, 1.0, 1.1])
 
@@ -73,6 +73,12 @@ class NewLanguageMethod:
         return "ewc" in self.held_back
 
 
+class CopiedLayers(LayersConfig):
+    """Method `layers`: the first ones say what sounds are like, which languages share."""
+
+    copy_: str = Field("first:3", alias="copy", description="first:n, last:n, all, or names: copied and frozen")
+
+
 class NewLanguageConfig(StrictModel):
     """How to learn a language. What is None has a default that depends on the method and on the seconds of speech."""
 
@@ -82,7 +88,7 @@ class NewLanguageConfig(StrictModel):
     kld: float = Field(0.5, ge=0, le=1, description="rho: share of the old heads' posteriors in the targets")
     ewc: float = Field(1e4, ge=0)
     l2sp: float = Field(0.1, ge=0)
-    layers: LayersConfig = LayersConfig(copy_="first:3")
+    layers: CopiedLayers = CopiedLayers()
     lateral: PositiveInt = Field(32, description="width of the lateral connections of a progressive network")
     anneal: float | None = Field(None, ge=0, le=1, description="as in training; for a head of random weights 0.2")
     words: WordsConfig = WordsConfig()
@@ -195,19 +201,20 @@ def learn_language(
         grown, dataset, batch_seconds=config.batch_seconds, shared_weight=0.0, old_heads=compared, seed=config.seed
     )
     fresh = _fresh_layers(method, config.layers, grown.model)
-    flat = column is not None or _encoder_layers(grown.model)[-1][0] in fresh
     if config.anneal is None:
+        readable = [own for own in recognisers.config.languages.values() if own.head not in recognisers.config.columns]
+        flat = column is not None or bool(fresh) or not readable
         config = config.model_copy(update={"anneal": ANNEAL if flat else 0.0})
     report, phases = _prepare(method, config, recognisers.model, grown.model, language, fresh)
     terms = _terms(method, config, recognisers.model, grown.model, old, fisher)
     steps = _train(task, config, phases, terms, recognisers.model, report, directory)
     trained = sum(p.numel() for name, p in grown.model.named_parameters() if name not in phases[-1].frozen)
-    scores = measure_scores(grown, [*utterances, *old_speech], allow_pipes)
-    grown = grown.with_settings(language, words.decode, scores.get(language))
-    if method.shared not in UNCHANGED:
-        # the old languages are heard with other layers than their scores were measured with
-        for name in recognisers.languages:
-            grown = grown.with_settings(name, grown.config.languages[name].decode, scores.get(name))
+    # where shared layers have changed, old languages are heard with others than their scores were measured with
+    outdated = [language] if method.shared in UNCHANGED else [language, *recognisers.languages]
+    measured = outdated if old_speech else [language]
+    scores = measure_scores(grown, [*utterances, *old_speech], allow_pipes, measured)
+    for name in outdated:
+        grown = grown.with_settings(name, grown.config.languages[name].decode, scores.get(name))
     return Learned(grown, language, method, config, len(utterances), seconds, steps, report, trained)
 
 
@@ -323,7 +330,7 @@ def _train(
     for number, phase in enumerate(phases):
         enter_phase(task.model, phase)
         place = directory / f"phase{number + 1}" if directory and len(phases) > 1 else directory
-        task.anneal = (config.anneal or 0.0) if number == 0 else 0.0
+        task.anneal = min(1.0, (config.anneal or 0.0) * len(phases)) if number == 0 else 0.0
         # no term has anything to hold while every old parameter is frozen
         active = terms if number == len(phases) - 1 else []
         steps += Trainer(task, _train_config(config, number, len(phases)), place, active, source).fit().steps

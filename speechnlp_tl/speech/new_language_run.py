@@ -18,7 +18,7 @@ from speechnlp_tl.speech.audio_check import check_audio
 from speechnlp_tl.speech.data_dir import DataDir, Utterance, untold
 from speechnlp_tl.speech.experiment import known_words
 from speechnlp_tl.speech.models import load_multilingual
-from speechnlp_tl.speech.multilingual import MultilingualRecogniser, Words
+from speechnlp_tl.speech.multilingual import MultilingualRecogniser, Words, refuse_name
 from speechnlp_tl.speech.multilingual_task import language_problems
 from speechnlp_tl.speech.new_language import (
     Learned,
@@ -81,6 +81,7 @@ class NewLanguageRun:
         if language in source.languages:
             remedy = "choose another --lang, or remove or rename that language first"
             raise InputError(Problem(f"the model has a language {language} already", model, remedy=remedy))
+        refuse_name(language)
         utterances = read_language(data, language, allow_pipes)
         test = (test_data, read_language(test_data, language, allow_pipes)) if test_data else None
         old = (source_data, _read_old(source_data, source, allow_pipes)) if source_data else None
@@ -157,8 +158,7 @@ class NewLanguageRun:
         digest.update(format_arpa(self.words.ngram).encode())
         for name, value in self.source.model.state_dict().items():
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-        learned = self.old[1] if self.old and parse_new_language(self.config.method).needs_old_speech else []
-        for utterance in [*self.utterances, *learned]:
+        for utterance in [*self.utterances, *(self.old[1] if self.old else [])]:
             digest.update(repr(utterance).encode())
         return digest.hexdigest()
 

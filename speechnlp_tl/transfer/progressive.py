@@ -56,7 +56,8 @@ class Laterals(nn.Module):
     """The lateral connections of a column: one from the outputs of each layer of the earlier columns, into what the
     next layer of this one reads; that of the last layer into what the output layer reads.
 
-    Gradients do not reach the earlier columns.
+    In learning the column, what keeps the earlier ones as they are is that they are frozen. Afterwards gradients pass:
+    what holds this column's outputs in place also holds the layers it reads.
 
     Args:
         layers: of every column.
@@ -69,4 +70,4 @@ class Laterals(nn.Module):
 
     def forward(self, layer: int, below: Sequence[Tensor]) -> Tensor:
         """What is added to the output of `layer`, from 0, given those of the earlier columns' same layer."""
-        return self.connections[layer]([hidden.detach() for hidden in below])  # type: ignore[no-any-return]
+        return self.connections[layer](below)  # type: ignore[no-any-return]

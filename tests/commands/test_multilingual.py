@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.multilingual import MultilingualRecogniser
@@ -75,6 +76,42 @@ def test_a_finished_experiment_is_told_and_left(run, model: Path, two_languages:
     assert "finished already" in outcome.out
     assert "xa: WER" in outcome.out
     assert json.loads((model / "dev.json").read_text())["wer"].keys() == {"xa", "xb"}
+
+
+def test_training_anneals_the_flat_start(two_languages: Path, tmp_path: Path):
+    from speechnlp_tl.speech.multilingual_experiment import load_experiment, train
+
+    config = two_languages / "config.yaml"
+    short = ["train.epochs=null", "train.steps=2", "train.metric=null", "train.evaluate_every=null", "tune=null"]
+    flat, annealed = (
+        train(load_experiment(config, [*short, f"anneal={anneal}"]), tmp_path / str(anneal), quiet=True)
+        for anneal in (0.0, 1.0)
+    )
+    first, second = (each.recognisers.model.heads["xa"].linear.weight for each in (flat, annealed))
+    assert not torch.equal(first, second)
+
+
+def test_old_speech_given_later_is_heard(run, model: Path, two_languages: Path, tmp_path: Path):
+    words = f"words.lexicon={two_languages / 'xc.txt'}"
+    given = ("adapt", "--model", model, "--method", "new-language", "--lang", "xc", "--data", two_languages / "xc",
+             "--out", tmp_path / "new", "--set", "steps=2", "--set", words)  # fmt: skip
+    assert run(*given).code == 0
+    recording = next(iter(DataDir.read(two_languages / "dev"))).audio
+    unheard = run("transcribe", "--model", tmp_path / "new", "--lang", "auto", recording)
+    refused(unheard, "language xa", "--source-data that has speech of every old language")
+    refused(run(*given, "--source-data", two_languages / "dev"), "holds something already")
+    again = run(*given[:-5], tmp_path / "heard", *given[-4:], "--source-data", two_languages / "dev")
+    assert again.code == 0, again.err
+    assert run("transcribe", "--model", tmp_path / "heard", "--lang", "auto", recording).code == 0
+
+
+def test_names_that_a_language_cannot_have_are_told(run, model: Path, two_languages: Path, tmp_path: Path):
+    renamed = run("language", "rename", "--model", model, "xa", "auto", "--out", tmp_path / "renamed")
+    refused(renamed, "a language is named by letters", "choose another name")
+    assert "pydantic" not in renamed.err
+    added = run("adapt", "--model", model, "--method", "new-language", "--lang", "to", "--data", two_languages / "xc",
+                "--out", tmp_path / "to")  # fmt: skip
+    refused(added, "a language is named by letters", "choose another name")
 
 
 def test_speech_is_transcribed_in_the_language_of_utt2lang(run, model: Path, two_languages: Path, tmp_path: Path):

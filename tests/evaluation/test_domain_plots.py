@@ -39,8 +39,23 @@ def test_the_legend_names_what_is_there_in_any_panel() -> None:
     rows = np.random.default_rng(0).standard_normal((20, 4))
     first = Cloud("first", rows, ["a"] * 10 + ["b"] * 10, ["x"] * 10 + ["y"] * 10)
     second = Cloud("second", rows, ["a"] * 10 + ["b"] * 10, ["y"] * 20)
-    (legend,) = clouds([first, second]).legends
+    figure = clouds([first, second])
+    (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["a, x", "a, y", "b, y"]
+    drawn = {
+        each.get_label(): each.get_paths()[0].vertices.tolist() for axes in figure.axes for each in axes.collections
+    }
+    for axes in figure.axes:
+        for each in axes.collections:
+            assert each.get_paths()[0].vertices.tolist() == drawn[each.get_label()], "one marker in all panels"
+    assert drawn["a, x"] != drawn["a, y"] == drawn["b, y"]
+
+
+def test_more_domains_in_all_panels_than_colours_are_refused() -> None:
+    rows = np.random.default_rng(0).standard_normal((10, 3))
+    panels = [Cloud(f"{number}", rows, [f"{number}a"] * 5 + [f"{number}b"] * 5) for number in range(4)]
+    with pytest.raises(InputError, match="8 domains"):
+        clouds(panels)
 
 
 def test_too_few_rows_are_refused() -> None:

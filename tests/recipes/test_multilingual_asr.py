@@ -149,6 +149,16 @@ def test_changed_speech_is_another_run(local, tmp_path: Path) -> None:
     assert folders()[0] != learned, "its source has heard English"
 
 
+def test_a_method_that_is_to_tell_languages_apart_hears_old_speech_and_is_another_run(local, tmp_path: Path) -> None:
+    config = load_config(RECIPE / "conf" / "synthetic.yaml", local.settings.RecipeConfig)
+    assert [name for name in config.methods if config.hears_old_speech(name)] == ["frozen layers"]
+    data = prepared(config, tmp_path, local)
+    folder = config.learned_folder(Path("runs"), "frozen layers", "it", 0.5, data, 0)
+    config.methods["frozen layers"].choose = False
+    assert not config.hears_old_speech("frozen layers")
+    assert config.learned_folder(Path("runs"), "frozen layers", "it", 0.5, data, 0) != folder
+
+
 def test_minutes_of_a_seed_are_part_of_more_minutes(local) -> None:
     pool = [
         Utterance(f"u{number:03d}", f"s{number % 7}", "a.wav", "word", duration=0.5 + number % 9)

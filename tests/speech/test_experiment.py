@@ -86,6 +86,14 @@ def test_the_same_config_gives_the_same_model(config: AsrExperiment, tmp_path: P
     assert files_of(tmp_path / "three" / "model") != files_of(tmp_path / "one" / "model")
 
 
+def test_training_anneals_the_flat_start(config: AsrExperiment, tmp_path: Path) -> None:
+    flat, annealed = (
+        train(config.model_copy(update={"anneal": anneal}), tmp_path / str(anneal), quiet=True) for anneal in (0.0, 1.0)
+    )
+    heads = [each.recogniser.model.head().linear.weight for each in (flat, annealed)]
+    assert not torch.equal(*heads)
+
+
 def test_another_config_in_the_same_folder_is_refused(config: AsrExperiment, tmp_path: Path) -> None:
     train(config, tmp_path / "exp", quiet=True)
     before = files_of(tmp_path / "exp")

@@ -41,6 +41,22 @@ def test_log_odds_are_those_of_two_normal_distributions() -> None:
     assert log_odds(-math.inf, own) == -math.inf
 
 
+def test_a_language_that_explains_its_own_speech_no_better_says_nothing(
+    lexicon: Lexicon, utterances: list[Utterance]
+) -> None:
+    confused = ScoreStatistics(mean=-1.3, deviation=0.2, other_mean=-1.2, other_deviation=0.2)
+    assert log_odds(-6.0, confused) == log_odds(-1.0, confused) == 0.0
+    made = recognisers(lexicon)
+    decode = made.config.languages["xa"].decode
+    short = ScoreStatistics(mean=-4.0, deviation=0.5)
+    usual = short.model_copy(update=dict(zip(("other_mean", "other_deviation"), (-4.8, 0.25), strict=True)))
+    made = made.with_settings("xa", decode, confused)
+    speech = spoken(utterances[:2], "xa")
+    first, second = (choose_language(made.with_settings("xb", decode, each), speech) for each in (short, usual))
+    for name, choice in first.items():
+        assert choice.scores == pytest.approx(second[name].scores)
+
+
 def test_the_language_with_the_largest_log_odds_is_chosen(lexicon: Lexicon, utterances: list[Utterance]) -> None:
     made = recognisers(lexicon)
     speech = spoken(utterances[:2], "xa")

@@ -105,6 +105,16 @@ def test_with_a_shared_head_beside_both_are_trained(lexicon: Lexicon, mixed: lis
         single = AsrTask(view, [mixed[row]])
         beside += single.step(made.model, single.load([0], 0)).loss.item()
     assert step.loss.item() == pytest.approx(0.75 * apart + 0.25 * beside, rel=1e-5)
+    # while it anneals, the shared head's paths do as well
+    task.anneal, own.anneal, task.progress, own.progress = 1.0, 1.0, 0.5, 0.5
+    annealed = task.step(made.model, task.load(rows, 0)).loss.item()
+    apart, beside = own.step(made.model, own.load(rows, 0)).loss.item(), 0.0
+    for row in rows:
+        single = AsrTask(views[mixed[row].language or ""], [mixed[row]])
+        single.anneal, single.progress = 1.0, 0.5
+        beside += single.step(made.model, single.load([0], 0)).loss.item()
+    assert annealed != pytest.approx(step.loss.item(), rel=1e-3)
+    assert annealed == pytest.approx(0.75 * apart + 0.25 * beside, rel=1e-5)
     before = made.model.head(SHARED_HEAD).prior.clone()
     task.end_step(lambda tensor: tensor)
     assert not torch.equal(before, made.model.head(SHARED_HEAD).prior)

@@ -92,7 +92,8 @@ def test_layers_are_copied_frozen_or_fresh(lexicon: Lexicon, utterances: list[Ut
         ("new-language+frozen", {}, 0.0),
         ("new-language+progressive", {}, ANNEAL),
         ("new-language+layers", {"copy": "first:2", "rest": "fresh"}, ANNEAL),
-        ("new-language+layers", {"copy": "last:2", "rest": "fresh"}, 0.0),
+        ("new-language+layers", {"copy": "last:2", "rest": "fresh"}, ANNEAL),
+        ("new-language+layers", {"copy": "all", "rest": "fresh"}, 0.0),
     ],
 )
 def test_a_head_that_borrows_nothing_has_an_annealed_start(
@@ -100,6 +101,29 @@ def test_a_head_that_borrows_nothing_has_an_annealed_start(
 ) -> None:
     _, learned = learn(lexicon, utterances, method, layers=layers, steps=2)
     assert learned.settings.anneal == anneal
+
+
+def test_a_head_beside_columns_alone_has_an_annealed_start(lexicon: Lexicon, utterances: list[Utterance]) -> None:
+    _, learned = learn(lexicon, utterances, "new-language+progressive", steps=1)
+    column = learned.recognisers.without("xa").without("xb")
+    config = NewLanguageConfig(method="new-language+frozen", steps=1, batch_seconds=5)
+    found = learn_language(column, "xd", spoken(utterances[:2], "xd"), words(lexicon, "xd"), config)
+    assert found.settings.anneal == ANNEAL
+
+
+def test_the_first_layers_are_copied_whatever_else_is_set() -> None:
+    for layers in ({}, {"rest": "fresh"}, {"freeze": False}):
+        assert NewLanguageConfig.model_validate({"layers": layers}).layers.copy_ == "first:3"
+
+
+def test_posteriors_of_a_column_hold_the_layers_that_it_reads(lexicon: Lexicon, utterances: list[Utterance]) -> None:
+    _, learned = learn(lexicon, utterances, "new-language+progressive", steps=2)
+    made = learned.recognisers
+    features = torch.randn(1, 30, 16, generator=torch.Generator().manual_seed(3))
+    made.model(features, torch.tensor([30]), "xc").logits.sum().backward()
+    gradient = made.model.encoder.layers[0].convolution.weight.grad
+    assert gradient is not None
+    assert bool(gradient.any())
 
 
 def test_annealing_changes_what_is_learned(lexicon: Lexicon, utterances: list[Utterance]) -> None:

@@ -36,14 +36,15 @@ def test_it_begins_as_nothing_and_learns() -> None:
     assert lateral.expand.weight.grad.abs().sum() > 0
 
 
-def test_gradients_do_not_reach_earlier_columns() -> None:
-    laterals = Laterals(2, [3], 4, 8)
-    below = normal(5, 3).requires_grad_()
-    torch.nn.init.ones_(laterals.connections[1].expand.weight)
-    laterals(1, [below]).sum().backward()
-    assert below.grad is None
-    assert laterals.connections[1].reduce.weight.grad is not None
-    assert laterals.connections[0].reduce.weight.grad is None
+def test_gradients_reach_earlier_columns_unless_they_are_frozen() -> None:
+    for trained in (True, False):
+        laterals = Laterals(2, [3], 4, 8)
+        below = normal(5, 3).requires_grad_(trained)
+        torch.nn.init.ones_(laterals.connections[1].expand.weight)
+        laterals(1, [below]).sum().backward()
+        assert (below.grad is not None and bool(below.grad.any())) == trained
+        assert laterals.connections[1].reduce.weight.grad is not None
+        assert laterals.connections[0].reduce.weight.grad is None
 
 
 def test_impossible_connections_are_told() -> None:

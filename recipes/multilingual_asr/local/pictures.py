@@ -99,20 +99,20 @@ def _by_language(found: dict[str, Frames]):  # type: ignore[no-untyped-def]
 
 def _by_phone(found: dict[str, Frames]):  # type: ignore[no-untyped-def]
     """The phones that most languages share."""
+    pairs = [pair for each in found.values() for pair in zip(each.phone, each.language, strict=True)]
+    heard = Counter(phone for phone, _ in pairs)
+    shared = Counter(phone for phone, _ in set(pairs) if phone != SILENCE)
+    common = sorted(shared, key=lambda phone: (-shared[phone], -heard[phone]))[:PHONES]
     panels = []
     for name, each in found.items():
-        rows, languages, phones = _thinned(each, spoken=True)
+        rows, languages, phones = _thinned(each, common)
         panels.append(Cloud(name, rows, phones, languages))
     return clouds(panels, title="frames of the last shared layer (t-SNE), by phone and language")
 
 
-def _thinned(frames: Frames, spoken: bool = False) -> tuple[np.ndarray, list[str], list[str]]:
-    places = np.arange(len(frames.rows))
-    if spoken:
-        shared = Counter(phone for phone, _ in {*zip(frames.phone, frames.language, strict=True)} if phone != SILENCE)
-        heard = Counter(frames.phone)
-        common = sorted(shared, key=lambda phone: (-shared[phone], -heard[phone]))[:PHONES]
-        places = np.array([place for place in places if frames.phone[place] in common])
+def _thinned(frames: Frames, phones: Sequence[str] | None = None) -> tuple[np.ndarray, list[str], list[str]]:
+    """Rows, languages and phones of some frames; with `phones` of these alone."""
+    places = np.array([n for n, phone in enumerate(frames.phone) if phones is None or phone in phones])
     places = np.random.default_rng(0).permutation(places)[:POINTS]
     return frames.rows[places], [frames.language[n] for n in places], [frames.phone[n] for n in places]
 
