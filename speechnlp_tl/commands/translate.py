@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,22 +29,27 @@ def translate(
 
     Lines over the model's limit are cut, and named on standard error.
     """
+    import torch
+
     from speechnlp_tl.atomic import write_text
     from speechnlp_tl.errors import InputError, Problem
     from speechnlp_tl.translation.parallel_text import listed
     from speechnlp_tl.translation.translation_model import SearchConfig, load_translation_model
 
     loaded = load_translation_model(model)
+    loaded.transformer.to("cuda" if torch.cuda.is_available() else "cpu")
     for wanted in [via, target] if via is not None else [target]:
         loaded.check_languages(source, wanted)
     try:
         contents = sys.stdin.buffer.read() if input_ is None else input_.read_bytes()
     except OSError as error:
         raise InputError(Problem(f"cannot be read: {error.strerror or error}", input_)) from error
+    if not math.isfinite(length_penalty):
+        raise InputError(Problem(f"--length-penalty {length_penalty:g} is no number", remedy="1 is usual"))
     text = contents.decode("utf-8-sig", errors="replace")
     # only the newline ends a line: as many come out as other programs count
     lines = text.removesuffix("\n").split("\n") if text else []
-    bad = [number for number, line in enumerate(lines, 1) if "�" in line]
+    bad = [number for number, line in enumerate(contents.split(b"\n"), 1) if not _is_utf8(line)]
     if bad:
         typer.echo(f"note: {len(bad)} lines are not UTF-8 text, translated as far as they are: {listed(bad)}", err=True)
     search = SearchConfig(beam=beam, length_penalty=length_penalty, batch_tokens=batch_tokens)
@@ -61,3 +67,11 @@ def translate(
     else:
         write_text(out, written)
         typer.echo(f"{out}: {len(found.lines)} lines", err=True)
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

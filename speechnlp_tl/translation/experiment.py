@@ -154,6 +154,10 @@ class TranslationExperiment(StrictModel):
         unknown = [name for name in self.back_directions or [] if not self._is_direction(name)]
         if unknown:
             raise ValueError(f"no direction between languages of the text: {', '.join(unknown)}")
+        if self.noise != NoiseConfig() and not self.denoising:
+            raise ValueError("'noise' is for denoising: set 'denoising' above 0")
+        if isinstance(self.model, PretrainedConfig) and self.subwords != SubwordConfig():
+            raise ValueError("'subwords' are for models of our own: a pretrained one has a tokenizer")
         if self.back_directions and not self.back_translation:
             raise ValueError("'back_directions' are for back-translation: set 'back_translation' above 0")
         if self.back_translation and self.initial is not None and self.initial.kld is not None:
@@ -172,7 +176,7 @@ class TranslationExperiment(StrictModel):
         if not self.back_translation:
             return []
         pairs = [f"{a}-{b}" for a in self.data.languages for b in self.data.languages if a != b]
-        return self.back_directions or [name for name in pairs if name not in self.data.trained]
+        return self.back_directions or [name for name in pairs if name not in self.data.held]
 
 
 @dataclass
@@ -282,7 +286,7 @@ def _start(config: TranslationExperiment, corpora: Corpora) -> Start:
         for language, lines in corpus.sentences.items():
             text[language] += lines
     if isinstance(config.model, PretrainedConfig):
-        return from_pretrained(config.model)
+        return from_pretrained(config.model, config.data.max_length)
     rest = (text, config.subwords, config.model, config.train.seed)
     if config.initial is None:
         return from_nothing(*rest)
@@ -302,15 +306,24 @@ def _task(
             notes += text.warnings
             sides = {language: subwords.encode(lines, language) for language, lines in text.sentences.items()}
             long = [n for n in range(len(text)) if any(len(side[n]) > limit for side in sides.values())]
-            if long:
-                where = ", ".join(paths.values())
-                what = f"{len(long)} of {len(text)} rows have a side of more than {limit} pieces and are left out"
-                notes.append(f"{where}: {what}: {listed([n + 1 for n in long])}")
-            left = set(long)
+            silent = [n for n in range(len(text)) if not all(side[n] for side in sides.values())]
+            for rows, what in (
+                (long, f"have a side of more than {limit} pieces"),
+                (silent, "have a side of invisible characters alone"),
+            ):
+                if rows:
+                    counted = (
+                        f"{len(rows)} of {len(text)} rows {what} and are left out: {listed([n + 1 for n in rows])}"
+                    )
+                    notes.append(f"{', '.join(paths.values())}: {counted}")
+            left = {*long, *silent}
             encoded[name].append(
                 {language: [row for n, row in enumerate(side) if n not in left] for language, side in sides.items()}
             )
     taught = [*encoded["train"], *encoded["monolingual"]]
+    if not any(map(len, directions_of(encoded["train"], config.data.directions))):
+        remedy = "raise data.max_length or give other text"
+        raise InputError([Problem("no sentence is left to train on", remedy=remedy), *map(Problem, notes)])
     task = TranslationTask(
         transformer,
         subwords,
@@ -335,7 +348,7 @@ def _task(
 def _terms(config: TranslationExperiment, start: Start) -> list[Term]:
     terms: list[Term] = []
     if config.initial is not None:
-        terms += conservative_terms(config.initial, start, config.train.seed)
+        terms += conservative_terms(config.initial, start, config.train.seed, config.data.max_length)
     if config.method:
         layers = {POOLED: start.transformer.width}
         terms += domain_terms(config.method, layers, config.train.seed, domains=len(start.subwords.languages))

@@ -155,6 +155,12 @@ class PretrainedTranslator(Translator):
         self.start = int(model.config.eos_token_id if start is None else start)
         """What the decoder sees before the language."""
 
+    @property
+    def longest(self) -> int | None:
+        """Pieces of the longest sentence that positions were learned for, beside its language and end; None: any."""
+        positions = getattr(self.model.config, "max_position_embeddings", None)
+        return None if positions is None else int(positions) - 2
+
     def encode(self, source: Tensor) -> Tensor:
         """(B, S, width) states."""
         mask = (source != PAD).long()

@@ -22,7 +22,7 @@ from speechnlp_tl.translation.parallel_text import ParallelText, read_parallel
 from speechnlp_tl.translation.pretrained import FOLDER as PRETRAINED
 from speechnlp_tl.translation.pretrained import PretrainedConfig, load_translator
 from speechnlp_tl.translation.subwords import SubwordConfig, Subwords, Vocabulary
-from speechnlp_tl.translation.task import TranslationTask, directions_of
+from speechnlp_tl.translation.task import ROW_LOSS, TranslationTask, directions_of
 from speechnlp_tl.translation.transformer import TransformerConfig, TranslationTransformer
 from speechnlp_tl.translation.translation_model import load_translation_model
 from speechnlp_tl.translation.translator import Translator
@@ -77,13 +77,20 @@ def from_nothing(
     return Start(made, TranslationTransformer(shape, len(made), len(made.languages), seed), shape)
 
 
-def from_pretrained(shape: PretrainedConfig) -> Start:
+def from_pretrained(shape: PretrainedConfig, max_length: int = 0) -> Start:
     """A pretrained model as it is.
 
+    Args:
+        max_length: pieces of the longest sentence.
+
     Raises:
-        InputError: as `load_translator`.
+        InputError: as `load_translator`, or it has no room for sentences of `max_length` pieces.
     """
     vocabulary, translator = load_translator(shape)
+    most = translator.longest
+    if most is not None and max_length > most:
+        what = f"has room for sentences of {most} pieces, and data.max_length is {max_length}"
+        raise InputError(Problem(what, shape.name, remedy=f"set data.max_length to at most {most}"))
     return Start(vocabulary, translator, shape)
 
 
@@ -125,11 +132,24 @@ def from_model(
         transformer = TranslationTransformer(initial.config, len(grown), len(grown.languages), seed)
         plan = LayerPlan(copy=config.layers, freeze=config.frozen, reinitialise="none", then_finetune_all=False)
         apply_plan(plan, source, transformer, seed)
+        _refuse_frozen_new(config, initial, transformer)
     for parameter in source.parameters():
         parameter.requires_grad_(False)
     # a model of which layers are missing translates nothing any more
     kept = tuple(model.config.trained) if config.layers == "all" else ()
     return Start(grown, transformer, initial.config, initial, source, kept)
+
+
+def _refuse_frozen_new(
+    config: InitialConfig, initial: TranslationTransformer, transformer: TranslationTransformer
+) -> None:
+    """Raise InputError where what new languages have of their own is frozen and would stay random."""
+    before = {name: tensor.shape for name, tensor in initial.named_parameters()}
+    grown = {name for name, tensor in transformer.named_parameters() if before.get(name) != tensor.shape}
+    random = sorted(name for name, each in transformer.named_parameters() if not each.requires_grad and name in grown)
+    if random:
+        what = f"'frozen: {config.frozen}' would leave what new languages have in {', '.join(random)} random"
+        raise InputError(Problem(what, remedy="freeze no layer that grows with the languages"))
 
 
 def starting_digest(config: InitialConfig | None, shape: TransformerConfig | PretrainedConfig | None) -> str:
@@ -156,8 +176,11 @@ def _add(digest: Any, subwords: Vocabulary, model: Translator) -> None:
         digest.update(tensor.detach().cpu().numpy().tobytes())
 
 
-def conservative_terms(config: InitialConfig, start: Start, seed: int) -> list[Term]:
+def conservative_terms(config: InitialConfig, start: Start, seed: int, max_length: int | None = None) -> list[Term]:
     """What holds the trained model to the initial one. What belongs to new languages is held to nothing.
+
+    Args:
+        max_length: rows of EWC's text with a side of more pieces are passed over, as in training; None takes all.
 
     Raises:
         InputError: text for EWC that cannot be read or is in other languages.
@@ -175,13 +198,16 @@ def conservative_terms(config: InitialConfig, start: Start, seed: int) -> list[T
         term.name = L2SP.name
         terms.append(term)
     if config.ewc is not None:
-        fisher = _with_zeros(_fisher(config, start, seed), shapes)
+        fisher = _with_zeros(_fisher(config, start, seed, max_length), shapes)
         terms.append(EWC(start.transformer, fisher, start.source, config.ewc))
     return terms
 
 
 class KnownLanguagesKLD(KLD):
     """KLD where the initial model knows what it says: rows among its own languages, its own pieces (Yu et al. 2013).
+
+    Only the targets of these rows are interpolated. The task's loss of all rows is multiplied with 1 - rho; what other
+    rows lose by that is given back here.
 
     Args:
         rho: as for KLD.
@@ -199,10 +225,11 @@ class KnownLanguagesKLD(KLD):
         assert source is not None
         known = (step.domain < self.languages) & (step.labels < self.languages)
         mask = step.mask & known.unsqueeze(1)
+        unknown = step.features[ROW_LOSS][~known].sum()
         if not mask.any():
-            return step.logits.sum() * 0.0
+            return step.logits.sum() * 0.0 + unknown
         ours, theirs = (replace(each, logits=each.logits[..., : self.pieces], mask=mask) for each in (step, source))
-        return super().forward(ours, theirs)
+        return super().forward(ours, theirs) + unknown
 
 
 def _languages(start: Start) -> int:
@@ -221,7 +248,7 @@ def _with_zeros(values: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) 
     return found
 
 
-def _fisher(config: InitialConfig, start: Start, seed: int) -> dict[str, Tensor]:
+def _fisher(config: InitialConfig, start: Start, seed: int, max_length: int | None) -> dict[str, Tensor]:
     corpora = [read_parallel(files) for files in config.ewc_text]
     known = start.subwords.languages[: _languages(start)]
     unknown = sorted({name for text in corpora for name in text.languages} - set(known))
@@ -229,13 +256,18 @@ def _fisher(config: InitialConfig, start: Start, seed: int) -> dict[str, Tensor]
         remedy = f"it knows {', '.join(known)}"
         raise InputError([Problem(f"'ewc_text' is in '{name}', which the initial model does not know", remedy=remedy)
                           for name in unknown])  # fmt: skip
-    rows = directions_of([_encoded(text, start.subwords) for text in corpora])
+    rows = directions_of([_encoded(text, start.subwords, max_length) for text in corpora])
     assert start.initial is not None
     task = TranslationTask(start.initial, start.subwords, rows, seed=seed)
     order = torch.randperm(sum(map(len, rows)), generator=torch.Generator().manual_seed(seed)).tolist()
-    batches = (task.load(order[first : first + 10], 0) for first in range(0, min(len(order), config.ewc_rows), 10))
+    order = order[: config.ewc_rows]
+    batches = (task.load(order[first : first + 10], 0) for first in range(0, len(order), 10))
     return estimate_fisher(task, start.initial, batches, seed=seed)
 
 
-def _encoded(text: ParallelText, subwords: Vocabulary) -> dict[str, list[list[int]]]:
-    return {language: subwords.encode(lines, language) for language, lines in text.sentences.items()}
+def _encoded(text: ParallelText, subwords: Vocabulary, max_length: int | None) -> dict[str, list[list[int]]]:
+    sides = {language: subwords.encode(lines, language) for language, lines in text.sentences.items()}
+    kept = [
+        n for n in range(len(text)) if max_length is None or all(len(side[n]) <= max_length for side in sides.values())
+    ]
+    return {language: [side[n] for n in kept] for language, side in sides.items()}

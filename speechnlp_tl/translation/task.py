@@ -26,6 +26,8 @@ Kind = Literal["translate", "restore", "back-translate"]
 """Where the source sentences of a direction come from."""
 POOLED, POOLED_TARGET = "encoder", "encoder_target"
 """Names among a step's features: pooled encodings of the source sentence, and of its translation."""
+ROW_LOSS = "row_loss"
+"""And of the (B,) losses of the rows."""
 EVALUATE_TOKENS = 4000
 
 
@@ -123,7 +125,8 @@ class TranslationTask(Task):
     An epoch has as many translated rows as the data, and besides `denoising` times as many rows to restore and
     `back_translation` times as many whose source the model writes itself. The directions of a kind share its rows by
     temperature, and each shows a row a second time only after all others. Steps hold rows of all directions and at most
-    `batch_tokens` padded pieces, source and target together. What an epoch holds depends on (seed, epoch) alone, noise
+    `batch_tokens` pieces, each row counted like the longest, source and target together: where long sources meet long
+    targets, which are padded apart, up to twice as many. What an epoch holds depends on (seed, epoch) alone, noise
     on (seed, epoch, row).
 
     The loss is label-smoothed cross-entropy, summed over target pieces. Features of the step: `encoder`, the pooled
@@ -211,18 +214,18 @@ class TranslationTask(Task):
             translator = cast(Translator, model)
             source = back_translated(translator, source, batch.written, batch.wanted, self.subwords)
         output = cast(TranslationOutput, model(source, batch.inputs, batch.languages))
-        loss = F.cross_entropy(
+        losses = F.cross_entropy(
             output.logits.float().flatten(0, 1),
             batch.outputs.flatten(),
-            reduction="sum",
+            reduction="none",
             ignore_index=PAD,
             label_smoothing=self.label_smoothing,
-        )
-        features = {POOLED: output.pooled}
+        ).view_as(batch.outputs)
+        features = {POOLED: output.pooled, ROW_LOSS: losses.sum(1)}
         if batch.translations is not None:
             translator = cast(Translator, model)
             features[POOLED_TARGET] = translator.pool(translator.encode(batch.translations), batch.translations)
-        return Step(loss, output.logits, batch.outputs != PAD, features, batch.domain, batch.languages)
+        return Step(losses.sum(), output.logits, batch.outputs != PAD, features, batch.domain, batch.languages)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """`<direction>_loss`, nats a piece without smoothing, of each dev direction, and their mean `loss`."""

@@ -173,7 +173,8 @@ class TranslationModel:
         """
         self.check_languages(source, target)
         first = self.translate(lines, via, search, source)
-        return Translations(self.translate(first.lines, target, search, via).lines, first.cut)
+        second = self.translate(first.lines, target, search, via)
+        return Translations(second.lines, dict(sorted((second.cut | first.cut).items())))
 
     def save(self, directory: Path, about: str = "") -> None:
         """Write a model folder, whole or not at all. `about` goes into the model card.
@@ -219,6 +220,9 @@ def load_translation_model(directory: str | Path) -> TranslationModel:
     if (folder / "model" / CONFIG).is_file():
         folder = folder / "model"
     pretrained = (folder / PRETRAINED).is_dir()
+    saved = (folder / CONFIG).is_file() and not (folder / WEIGHTS).is_file() and not pretrained
+    if saved and isinstance(load_config(folder / CONFIG, TranslationModelConfig).model, PretrainedConfig):
+        raise InputError(Problem(f"has no {PRETRAINED}/, which holds the model", folder, remedy=COPY_AGAIN))
     needed = (CONFIG,) if pretrained else (CONFIG, WEIGHTS, FILE)
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:

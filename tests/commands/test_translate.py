@@ -47,6 +47,7 @@ def test_a_line_comes_out_for_each_line_whatever_is_in_it(model):
         "alle " * 50,
         "z\x00y",
         "\r",
+        "\ufffd",
     ]
     done = run(model, "".join(f"{line}\n" for line in odd).encode() + b"\xff\xfe bad", "--from", "de")
     assert done.returncode == 0, done.stderr
@@ -56,7 +57,7 @@ def test_a_line_comes_out_for_each_line_whatever_is_in_it(model):
     told = done.stderr.decode()
     assert "1 lines were longer than 12 pieces and were cut: line 8" in told
     assert "1 lines are not UTF-8 text" in told
-    assert "line 11" in told
+    assert "line 12" in told
 
 
 def test_files_and_pipes_say_the_same(model, tmp_path):
@@ -68,6 +69,13 @@ def test_files_and_pipes_say_the_same(model, tmp_path):
     assert out.read_bytes() == piped.stdout_bytes
     assert out.read_bytes().count(b"\n") == 4
     assert CliRunner().invoke(app, arguments[:5], input=b"").stdout_bytes == b""
+
+
+def test_a_length_penalty_that_is_no_number_is_refused(model):
+    arguments = ["translate", "--model", str(model), "--to", "fr", "--length-penalty"]
+    with pytest.raises(InputError, match="--length-penalty inf is no number"):
+        CliRunner().invoke(app, [*arguments, "inf"], input=b"alle\n", catch_exceptions=False)
+    assert CliRunner().invoke(app, [*arguments, "nan"], input=b"alle\n").exit_code == 2
 
 
 @pytest.mark.parametrize("extra", [["--from", "es"], ["--via", "es"], ["--to", "es"]])

@@ -233,3 +233,11 @@ def test_a_pair_that_was_never_seen_is_translated_only_with_the_remedies(tmp_pat
         assert found[(remedied, "bleu", *direction)] > 90
         assert found[(remedied, "off-target", *direction)] < 1
     assert found["language identifier", "accuracy", None, None] > 99
+
+
+def test_sections_of_settings_are_merged_key_by_key(local):
+    common = {"data": {"max_length": 80, "temperature": 5}, "model": {"width": 8}, "label_smoothing": 0.1}
+    merged = local.settings._merged(common, {"data": {"temperature": 1}, "model": {"kind": "pretrained"}})
+    assert merged == {
+        "data": {"max_length": 80, "temperature": 1}, "model": {"kind": "pretrained"}, "label_smoothing": 0.1,
+    }  # fmt: skip

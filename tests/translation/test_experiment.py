@@ -126,9 +126,44 @@ def test_rows_that_are_too_long_are_counted_and_listed(config, tmp_path):
     assert "1 of 61 rows have a side of more than 20 pieces and are left out: line 61" in note
 
 
+def test_rows_of_invisible_characters_are_left_out(config, tmp_path):
+    path, told = config(), []
+    for language in ("de", "en"):
+        with (tmp_path / "data" / "de-en" / language).open("a") as file:
+            file.write("\u200b\n" if language == "de" else "ena\n")
+    train(load_experiment(path, ["data.dev=[]"]), tmp_path / "exp", quiet=True, say=told.append)
+    assert any("1 of 61 rows have a side of invisible characters alone and are left out: line 61" in n for n in told)
+
+
+def test_a_limit_that_leaves_nothing_is_told_with_its_reason(config, tmp_path):
+    with pytest.raises(InputError) as caught:
+        train(load_experiment(config(), ["data.max_length=1", "data.dev=[]"]), tmp_path / "exp", quiet=True)
+    said = [str(problem) for problem in caught.value.problems]
+    assert "raise data.max_length" in said[0]
+    assert any("of 60 rows have a side of more than 1 pieces" in each for each in said[1:])
+    assert not (tmp_path / "exp").exists()
+
+
+def test_a_pivot_translates_twice(config, tmp_path):
+    train(load_experiment(config()), tmp_path / "exp", quiet=True)
+    model, search = load_translation_model(tmp_path / "exp"), SearchConfig(beam=2)
+    lines = ["dea deb", "", "dec ded dee"]
+    first = model.translate(lines, "en", search, "de").lines
+    assert model.pivot(lines, "en", "fr", search, "de").lines == model.translate(first, "fr", search, "en").lines
+    model.config = model.config.model_copy(update={"max_length": 1})
+    assert set(model.pivot(lines, "en", "fr", search, "de").cut) >= {1, 3}
+
+
+def test_back_translation_leaves_out_directions_that_train_holds(config):
+    given = ["data.directions=[de-en]", "back_translation=0.5"]
+    assert "en-de" not in load_experiment(config(), given).written_directions
+    assert set(load_experiment(config(), given).written_directions) == {"de-fr", "fr-de"}
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("noise={drop: 0.3}", "'noise' is for denoising"),
         ("data.directions=[de-fr]", "no data for direction de-fr"),
         ("data.dev=[{de: a, es: b}]", "no training data for language es"),
         ("data.train=[{de: a}]", "two languages or more"),

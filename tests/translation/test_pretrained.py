@@ -42,7 +42,7 @@ def make_seq2seq(folder: Path) -> Path:
     shape = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
     config = MBartConfig(
-        vocab_size=len(pieces) + 3, max_position_embeddings=64, pad_token_id=1, bos_token_id=0, eos_token_id=2,
+        vocab_size=len(pieces) + 3, max_position_embeddings=130, pad_token_id=1, bos_token_id=0, eos_token_id=2,
         decoder_start_token_id=2, forced_eos_token_id=None, init_std=0.5, **shape, **heads,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
@@ -133,7 +133,9 @@ def test_search_with_its_cache_is_search_without(loaded, beam):
             for row in source] == [each.pieces for each in found]  # fmt: skip
 
 
-def test_it_is_fine_tuned_saved_and_translates(folder, tmp_path):
+@pytest.fixture
+def corpus_config(folder, tmp_path):
+    """Corpora de-en and en-fr and a config that trains on them with all remedies."""
     files = {}
     for language, lines in text(count=60).items():
         files[language] = str(tmp_path / language)
@@ -146,6 +148,11 @@ def test_it_is_fine_tuned_saved_and_translates(folder, tmp_path):
     }  # fmt: skip
     path = tmp_path / "conf.yaml"
     path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_it_is_fine_tuned_saved_and_translates(folder, corpus_config, tmp_path):
+    path = corpus_config
     before = load_translator(PretrainedConfig(name=str(folder), languages=TOKENS))[1].state_dict()
     trained = train(load_experiment(path), tmp_path / "exp", quiet=True)
     shutil.copytree(trained.model_dir, tmp_path / "moved")
@@ -173,3 +180,25 @@ def test_what_it_lacks_is_said(folder, tmp_path):
     with pytest.raises(InputError, match="names no token for cs"):
         load_experiment(tmp_path / "conf.yaml")
     assert np.array_equal(np.sort(_renumbered(5, {0: None})), np.arange(5))
+
+
+def test_sentences_that_positions_have_no_room_for_are_refused(corpus_config, tmp_path):
+    experiment = load_experiment(corpus_config, ["data.max_length=129"])
+    with pytest.raises(InputError, match=r"set data\.max_length to at most 128"):
+        train(experiment, tmp_path / "exp", quiet=True)
+
+
+def test_the_longest_sentence_fits(folder):
+    _, translator = load_translator(PretrainedConfig(name=str(folder), languages=TOKENS))
+    assert translator.longest == 128
+    rows = torch.full((1, translator.longest + 2), 5)
+    states = translator.encode(rows)
+    logits = translator.decode(states, rows != PAD, rows[:, :-1], torch.zeros(1, dtype=torch.int64))
+    assert bool(torch.isfinite(logits).all())
+
+
+def test_a_saved_model_without_its_weights_is_told(corpus_config, tmp_path):
+    train(load_experiment(corpus_config, ["train.steps=1"]), tmp_path / "exp", quiet=True)
+    shutil.rmtree(tmp_path / "exp" / "model" / "pretrained")
+    with pytest.raises(InputError, match="has no pretrained/, which holds the model"):
+        load_translation_model(tmp_path / "exp")

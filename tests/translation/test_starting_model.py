@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from speechnlp_tl.translation.experiment import load_experiment, train
 from speechnlp_tl.translation.inputs import encoder_input, padded
 from speechnlp_tl.translation.starting_model import InitialConfig, conservative_terms, from_model
 from speechnlp_tl.translation.subwords import SubwordConfig
+from speechnlp_tl.translation.task import ROW_LOSS
 from speechnlp_tl.translation.translation_model import load_translation_model
 from tests.translation.conftest import say, sentences, text
 from tests.translation.test_experiment import SMALL, config  # noqa: F401 - a fixture
@@ -165,15 +167,18 @@ def test_posteriors_are_held_in_directions_that_the_initial_model_knows(initial,
     mask = torch.tensor([[True, True], [True, False], [True, True]])
     # among the old languages; from the new one; into the new one
     domain, labels = torch.tensor([0, 3, 1]), torch.tensor([1, 1, 3])
-    steps = [Step(torch.zeros(()), logits, mask, {}, domain, labels) for logits in (ours, theirs)]
+    losses = {ROW_LOSS: torch.tensor([1.0, 20.0, 300.0])}
+    steps = [Step(torch.zeros(()), logits, mask, losses, domain, labels) for logits in (ours, theirs)]
     expected = sum(
         (q * (q.log() - ours[0, place, :pieces].softmax(-1).log())).sum()
         for place in range(2)
         for q in [theirs[0, place, :pieces].softmax(-1)]
     )
-    torch.testing.assert_close(term(*steps), expected)
+    # rows of the new language keep all of their loss: half of it as the task's, and half here
+    assert (term.weight, term.task_weight) == (0.5, 0.5)
+    torch.testing.assert_close(term(*steps), expected + 320)
     steps = [replace(each, domain=torch.tensor([3, 3, 1])) for each in steps]
-    assert term(*steps).item() == 0
+    assert term(*steps).item() == 321
     with pytest.raises(InputError, match="'kld' has nothing to compare"):
         train(czech(kld=0.5), tmp_path / "no", quiet=True)
     both = czech(kld=0.5)
@@ -181,6 +186,35 @@ def test_posteriors_are_held_in_directions_that_the_initial_model_knows(initial,
     train(both, tmp_path / "exp", quiet=True)
     records = [json.loads(line) for line in (tmp_path / "exp" / "metrics.jsonl").read_text().splitlines()]
     assert [each for each in records if "values" in each][-1]["values"]["kld"]["value"] > 0
+
+
+@pytest.mark.parametrize("frozen", ["embedding", "first:1"])
+def test_what_new_languages_have_is_never_frozen_at_random(initial, czech, tmp_path, frozen):
+    with pytest.raises(InputError, match=r"would leave what new languages have in embedding\.weight"):
+        train(czech(frozen=frozen), tmp_path / "exp", quiet=True)
+    assert not (tmp_path / "exp").exists()
+
+
+def test_long_rows_of_ewc_text_are_passed_over(initial, tmp_path):
+    folder, files = initial
+    start = begun(folder)
+    longer = {}
+    for language, path in files.items():
+        longer[language] = str(tmp_path / language)
+        lines = Path(path).read_text()
+        Path(longer[language]).write_text(lines + f"{language}a " * 40 + "\n")
+    given = {"model": str(folder), "ewc": 1.0, "ewc_rows": 10_000}
+    found = []
+    for read, limit in ((files, None), (longer, 30), (longer, None)):
+        [term] = conservative_terms(InitialConfig(**given, ewc_text=[read]), start, 0, limit)
+        with torch.no_grad():
+            start.transformer.encoder[0].feedforward[0].bias += 1
+        found.append(term(None, None).item())
+        with torch.no_grad():
+            start.transformer.encoder[0].feedforward[0].bias -= 1
+    assert found[0] > 0
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+    assert found[2] != pytest.approx(found[0], rel=1e-3)
 
 
 def test_what_does_not_fit_together_is_said(initial, czech, config, tmp_path):  # noqa: F811

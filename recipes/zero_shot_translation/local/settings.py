@@ -164,12 +164,12 @@ class RecipeConfig(StrictModel):
             InputError: settings that do not fit.
         """
         own = self.systems[system]
-        content = {**self.experiment, **own.settings, "task": "translation"}
+        content = _merged(self.experiment, own.settings) | {"task": "translation"}
         content["model"] = {**content.get("model", {}), **own.model}
         content["train"] = {**content.get("train", {}), **own.train, "seed": seed}
         if own.initial_of is not None:
             content["initial"] = {"model": str(self.folder(runs, own.initial_of, data, seed)), **own.initial}
-            if own.initial.get("ewc"):
+            if own.initial.get("ewc") is not None:
                 content["initial"]["ewc_text"] = list(self._files(data, "train", self.pairs(own.initial_of)))
         # dev text in the trained directions only: the unseen pair chooses nothing
         text = {part: list(self._files(data, part, self.pairs(system))) for part in ("train", "dev")}
@@ -211,6 +211,15 @@ def text_digest(data: Path, part: str, corpora: Sequence[Mapping[str, str]]) -> 
 @cache
 def _digest(path: Path, changed: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A system's settings over the common ones; sections key by key, but for the model, which is one or another."""
+    found = {**common, **own}
+    for name in common.keys() & own.keys() - {"model"}:
+        if isinstance(common[name], Mapping) and isinstance(own[name], Mapping):
+            found[name] = {**common[name], **own[name]}
+    return found
 
 
 def _ends(pair: str) -> Direction:

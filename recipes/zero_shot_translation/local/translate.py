@@ -15,7 +15,7 @@ from recipes.run_records import in_parallel, record_of, write_record
 from speechnlp_tl.atomic import atomic_file, write_text
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.translation.parallel_text import read_parallel
-from speechnlp_tl.translation.translation_model import load_translation_model
+from speechnlp_tl.translation.translation_model import TranslationModel, load_translation_model
 
 
 def main() -> None:
@@ -50,11 +50,11 @@ def _translate(item: Item) -> str:
     for direction in directions:
         lines = test[direction[0]]
         for system, (source, target) in config.way(name, direction):
-            model = load_translation_model(config.folder(runs, system, data, seed))
+            model = _loaded(config.folder(runs, system, data, seed))
             lines = model.translate(lines, target, config.search, source).lines
         write_text(folder / f"{'-'.join(direction)}.txt", "".join(f"{line}\n" for line in lines))
     if config.systems[name].pivot_of is None:
-        model = load_translation_model(config.folder(runs, name, data, seed))
+        model = _loaded(config.folder(runs, name, data, seed))
         for source, target in towards(config, name):
             made = io.BytesIO()
             np.save(made, model.encode(test[source], target, source))
@@ -80,6 +80,12 @@ def towards(config: RecipeConfig, system: str) -> list[tuple[str, str]]:
 
 def encodings_file(folder: Path, language: str) -> Path:
     return folder / f"encodings.{language}.npy"
+
+
+def _loaded(folder: Path) -> TranslationModel:
+    model = load_translation_model(folder)
+    model.transformer.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model
 
 
 if __name__ == "__main__":
