@@ -17,6 +17,7 @@ from speechnlp_tl.core.config import load_config
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.evaluation.results import Record
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
+from speechnlp_tl.speech.lexicon import Lexicon
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "multilingual_asr"
@@ -157,6 +158,12 @@ def test_a_method_that_is_to_tell_languages_apart_hears_old_speech_and_is_anothe
     config.methods["frozen layers"].choose = False
     assert not config.hears_old_speech("frozen layers")
     assert config.learned_folder(Path("runs"), "frozen layers", "it", 0.5, data, 0) != folder
+
+
+def test_what_is_said_too_fast_for_its_states_is_left_out(local) -> None:
+    lexicon = Lexicon({"hello": [("h", "e", "l", "o"), ("h", "l", "o")]})
+    said = [Utterance("u", "s", "a.wav", "hello hello", duration=duration) for duration in (0.35, 0.39, 0.41)]
+    assert [local.prepare._can_be_aligned(each, lexicon) for each in said] == [False, False, True]
 
 
 def test_minutes_of_a_seed_are_part_of_more_minutes(local) -> None:
