@@ -197,7 +197,7 @@ def _made(name: str, code: str, config: RecipeConfig, sources: Mapping[str, Path
 
 
 def _can_be_aligned(utterance: Utterance, lexicon: Lexicon) -> bool:
-    """Whether there is a frame for each state, also when it is said a tenth faster: some of espeak-ng's voices gabble."""
+    """Whether there is a frame for each state, even a tenth faster: some of espeak-ng's voices gabble."""
     phones = sum(min(map(len, lexicon.pronunciations(word))) for word in utterance.words)
     return (utterance.duration or 0.0) / 1.1 > FRAME * STATES * phones
 
