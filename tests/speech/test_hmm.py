@@ -82,6 +82,15 @@ def path_scores(found: Sequence[Path], scores: Tensor) -> Tensor:
     return weights + scores.gather(1, pdfs.T).sum(dim=0)
 
 
+def occupancies(found: Sequence[Path], logs: Tensor, like: Tensor) -> Tensor:
+    """(T, P) posterior of each pdf at each frame, summed over paths of these log weights; zero behind their frames."""
+    expected = torch.zeros_like(like)
+    for path, posterior in zip(found, logs.softmax(0).tolist(), strict=True):
+        for frame, pdf in enumerate(path.pdfs):
+            expected[frame, pdf] += posterior
+    return expected
+
+
 def random_scores(rows: int, frames: int, pdfs: int, seed: int = 0, spread: float = 2.0) -> Tensor:
     return spread * torch.randn(rows, frames, pdfs, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -116,10 +125,7 @@ def test_score_and_occupancies_equal_the_enumeration_of_all_paths(
             continue
         logs = path_scores(found, scores[row, :frames].detach())
         assert log_z[row].item() == pytest.approx(float(logs.logsumexp(0)), abs=TRANSITIONS)
-        expected = torch.zeros_like(occupancy[row])
-        for path, posterior in zip(found, logs.softmax(0).tolist(), strict=True):
-            for frame, pdf in enumerate(path.pdfs):
-                expected[frame, pdf] += posterior
+        expected = occupancies(found, logs, occupancy[row])
         torch.testing.assert_close(occupancy[row], expected, atol=TRANSITIONS, rtol=0)
 
 
@@ -141,10 +147,7 @@ def test_annealed_scores_weigh_the_enumerated_paths_less(
     assert value.item() == pytest.approx(
         float(logs.logsumexp(0) - even.logsumexp(0)) / weight, abs=TRANSITIONS / weight
     )
-    expected = torch.zeros_like(occupancy[0])
-    for path, posterior in zip(found, logs.softmax(0).tolist(), strict=True):
-        for frame, pdf in enumerate(path.pdfs):
-            expected[frame, pdf] += posterior
+    expected = occupancies(found, logs, occupancy[0])
     torch.testing.assert_close(occupancy[0], expected, atol=TRANSITIONS, rtol=0)
 
 

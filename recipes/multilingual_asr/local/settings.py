@@ -14,7 +14,7 @@ from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.speech.experiment import WordsConfig
 from speechnlp_tl.speech.multilingual_experiment import MultilingualExperiment
-from speechnlp_tl.speech.new_language import NewLanguageConfig, usual_steps
+from speechnlp_tl.speech.new_language import NAME, NewLanguageConfig, parse_new_language, usual_steps
 
 RECIPE = "multilingual_asr"
 ALONE = "monolingual"
@@ -215,7 +215,7 @@ class RecipeConfig(StrictModel):
     def hears_old_speech(self, method: str) -> bool:
         """Whether speech of the old languages is given to a method: what matters to them, and what tells them apart."""
         own = self.methods[method]
-        return own.choose or "ewc" in str(own.settings.get("method"))
+        return own.choose or parse_new_language(own.settings.get("method", NAME)).needs_old_speech
 
     def budgets(self, method: str) -> list[float | str]:
         if method in UNTAUGHT:
