@@ -22,7 +22,7 @@ from speechnlp_tl.speech.lexicon import Lexicon
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "multilingual_asr"
 MODULES = ("settings", "prepare", "train", "recognise", "frames", "score", "tables")
-CONFIGS = ("synthetic", "real", "layers", "made", "made-gpu")
+CONFIGS = ("synthetic", "real", "longer", "layers", "made", "made-gpu")
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +183,7 @@ def test_settings_that_do_not_fit_are_told(local) -> None:
     for change, message in (
         ({"targets": ["xx"]}, "no such language: xx"),
         ({"minutes": [0]}, "above 0"),
+        ({"minutes": []}, "a new language needs 'minutes'"),
         ({"picture": ["monolingual"]}, "no multilingual system"),
         ({"methods": {"a": {"settings": {}, "source": "nobody"}}}, "names no system: nobody"),
         ({"systems": {"monolingual": {"seeds": 1}, "multilingual": {}}, "seeds": 2, "picture": []}, "fewer seeds"),
@@ -208,6 +209,32 @@ def test_three_times_the_speech_from_scratch_stands_beside(local) -> None:
     text = local.tables._thirds(records)
     # 18 against 20 of three minutes, 12 against 10 of ten
     assert "| frozen | 2 | 1 | 15.0 | 15.0 |" in text
+
+
+def test_a_minute_is_worth_the_minutes_from_scratch_with_the_same_error(local) -> None:
+    scratch = {1: 30.0, 4: 10.0}
+    worth = local.tables._minutes_worth
+    assert worth(30.0, scratch) == pytest.approx(1)
+    assert worth(20.0, scratch) == pytest.approx(2), "halfway on a scale of log minutes"
+    assert [worth(wer, scratch) for wer in (50.0, 5.0)] == pytest.approx([1, 4]), "nothing is known beyond the ends"
+    # a longer run that happened to be worse is worth no less
+    assert worth(10.0, {**scratch, 8: 12.0}) == pytest.approx(4)
+    records = [row(system="from scratch", target="ar/a", budget=m, metric="wer", value=v) for m, v in scratch.items()]
+    records += [row(system="from scratch", target="zh/b", budget=m, metric="wer", value=v) for m, v in scratch.items()]
+    records += [
+        row(system="frozen", target="ar/a", budget=m, metric="wer", value=v) for m, v in {1: 20.0, 4: 9.0}.items()
+    ]
+    records += [row(system="frozen", target="zh/b", budget=1, metric="wer", value=10.0)]
+    assert local.tables._thirds(records) == "", "no budget has one of three times as many"
+    records += [row(system="from scratch", target=t, budget=3, metric="wer", value=16.0) for t in ("ar/a", "zh/b")]
+    factor = (worth(20.0, {**scratch, 3: 16.0}) * 4) ** 0.5
+    assert f"| {factor:.1f} | 2 |" in local.tables._thirds(records), "four minutes have none to be compared with"
+
+
+def test_a_configuration_may_compare_systems_alone(local) -> None:
+    good = load_config(RECIPE / "conf" / "synthetic.yaml", local.settings.RecipeConfig).model_dump()
+    alone = local.settings.RecipeConfig.model_validate({**good, "targets": [], "minutes": [], "joint_minutes": []})
+    assert alone.learnings(Path("data")) == []
 
 
 def test_real_and_made_speech_share_no_table(local) -> None:

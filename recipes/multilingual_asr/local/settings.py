@@ -63,7 +63,7 @@ class RecipeConfig(StrictModel):
     batch_seconds: PositiveFloat = Field(description="of each language in a step")
     systems: dict[str, SystemConfig] = Field(default_factory=dict)
     targets: list[str] | None = Field(None, description="languages to be learned as new; all when not given")
-    minutes: list[float | str] = Field(min_length=1, description="of the new language, or 'all'")
+    minutes: list[float | str] = Field(default_factory=list, description="of the new language, or 'all'")
     scratch_steps: PositiveInt = 300
     joint_minutes: list[float | str] = Field(default_factory=list, description="budgets of training with the others")
     joint_seeds: PositiveInt | None = Field(None, description="of it, no more than so many")
@@ -75,6 +75,8 @@ class RecipeConfig(StrictModel):
         unknown = sorted({*(self.targets or []), *self.pretrain} - set(self.languages))
         if unknown:
             raise ValueError(f"no such language: {', '.join(unknown)}")
+        if self.learned and not self.minutes:
+            raise ValueError("a new language needs 'minutes'; 'targets: []' learns none")
         if any(system.pretraining for system in self.systems.values()) and not self.pretrain:
             raise ValueError("'pretraining' needs languages under 'pretrain'")
         wrong = [name for name in self.picture if name not in self.systems or name == ALONE]
@@ -105,7 +107,7 @@ class RecipeConfig(StrictModel):
     @property
     def learned(self) -> list[str]:
         """Languages that are learned as new ones, each in turn."""
-        return self.targets or list(self.languages)
+        return list(self.languages) if self.targets is None else self.targets
 
     def languages_of(self, system: str) -> list[str]:
         """What a system is trained on."""

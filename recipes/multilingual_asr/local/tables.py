@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from score import CHANGE, CHOSEN, FORGOTTEN, PARAMETERS, PROBE, WER
 from settings import ALL, ALONE, SCRATCH
 
@@ -104,7 +106,7 @@ def _curve(records: Sequence[Record]) -> str:
     budgets = sorted({key[2] for key in own}, key=lambda each: (isinstance(each, str), 0 if each == ALL else each))
     rows = []
     for target in dict.fromkeys(key[0] for key in own):
-        methods = sorted({key[1] for key in own if key[0] == target}, key=lambda name: name != SCRATCH)
+        methods = sorted({key[1] for key in own if key[0] == target}, key=lambda name: (name != SCRATCH, name))
         for method, name in zip(methods, _told(methods, learned), strict=True):
             cells = [_cell(own.get((target, method, budget))) for budget in budgets]
             rows.append([str(target), name, *cells])
@@ -117,28 +119,59 @@ def _curve(records: Sequence[Record]) -> str:
 
 
 def _thirds(records: Sequence[Record]) -> str:
-    """Whether a transferred model with some minutes is as good as one from scratch with three times as many."""
+    """Whether a transferred model is as good as one from scratch with three times the minutes, and what its minutes are
+    worth."""
     own = {(str(each.target), each.system, each.budget): each.value for each in records if each.metric == WER}
+    scratch: dict[str, dict[float, float]] = {}
+    for (target, name, budget), value in own.items():
+        if name == SCRATCH and isinstance(budget, int | float):
+            scratch.setdefault(target, {})[budget] = value
     methods = [name for name in dict.fromkeys(key[1] for key in own if key[2] is not None) if name != SCRATCH]
     rows = []
-    for method in methods:
-        pairs = []
+    for method in sorted(methods):
+        pairs, worth = [], []
         for (target, name, budget), value in own.items():
-            if name != method or budget is None or isinstance(budget, str):
+            curve = scratch.get(target, {})
+            if name != method or not isinstance(budget, int | float):
                 continue
-            more = [each for each in (3 * budget, 10 * budget / 3) if (target, SCRATCH, each) in own]
-            if more:
-                pairs.append((value, own[target, SCRATCH, more[0]]))
+            pairs += [(value, curve[more]) for more in (3 * budget, 10 * budget / 3) if more in curve]
+            if any(minutes > budget for minutes in curve):
+                worth.append(_minutes_worth(value, curve) / budget)
         if len(pairs) > 1:
             wins = sum(ours <= theirs for ours, theirs in pairs)
             means = [sum(column) / len(pairs) for column in zip(*pairs, strict=True)]
-            rows.append([method, str(len(pairs)), str(wins), f"{means[0]:.1f}", f"{means[1]:.1f}"])
+            factor = math.exp(sum(map(math.log, worth)) / len(worth))
+            rows.append(
+                [
+                    method,
+                    str(len(pairs)),
+                    str(wins),
+                    f"{means[0]:.1f}",
+                    f"{means[1]:.1f}",
+                    f"{factor:.1f}",
+                    str(len(worth)),
+                ]
+            )
     if not rows:
         return ""
     head = ["method", "pairs", "at least as good", "mean WER", "from scratch with three times the speech"]
-    return (
-        f"{table(head, rows)}\n\nEach pair: a test set, and m minutes transferred beside 3 m (or 10/3 m) from scratch."
+    head += ["a minute's worth", "of cells"]
+    told = (
+        "Each pair: a test set, and m minutes transferred beside 3 m (or 10/3 m) from scratch. A minute's worth: the "
     )
+    told += "minutes from scratch with the same error, between points of that curve on a scale of log minutes; the "
+    told += "geometric mean over test sets and minutes, but those at the curve's end, beyond which nothing is known."
+    return f"{table(head, rows)}\n\n{told}"
+
+
+def _minutes_worth(wer: float, curve: Mapping[float, float]) -> float:
+    """Minutes at which the curve from scratch has an error; its first or last point where it lies beyond."""
+    better = [
+        minutes
+        for minutes in sorted(curve)
+        if curve[minutes] < min((curve[fewer] for fewer in curve if fewer < minutes), default=math.inf)
+    ]
+    return float(np.exp(np.interp(-wer, [-curve[minutes] for minutes in better], np.log(better))))
 
 
 def _kept(records: Sequence[Record]) -> str:
