@@ -77,24 +77,28 @@ def _mean_relative(changes: Sequence[Record]) -> str:
 
 
 def _chosen(records: Sequence[Record]) -> str:
-    found = [each for each in records if each.metric == CHOSEN]
+    found = sorted((each for each in records if each.metric == CHOSEN), key=lambda each: each.source is not None)
     own = {(each.target, _with_source(each)): each for each in found}
     probes = {each.system: each for each in records if each.metric == PROBE}
     if not own:
         return ""
     systems, tests = list(dict.fromkeys(key[1] for key in own)), _names(found, "target")
-    rows = [[test, *(_value(own.get((test, system))) for system in systems)] for test in tests]
+    rows = [[system, *(_value(own.get((test, system))) for test in tests)] for system in systems]
+    heads = ["model", *tests]
     told = "Percent of utterances whose language `--lang auto` finds."
     if probes:
-        rows.append(["probe on frames", *(_value(probes.get(system)) for system in systems)])
+        rows = [[*row, _value(probes.get(row[0]))] for row in rows]
+        heads.append("probe on frames")
         told += " Probe: a linear classifier of the language on frames of the last shared layer, speakers held out."
-    return f"{table(['test', *systems], rows)}\n\n{told}"
+    return f"{table(heads, rows)}\n\n{told}"
 
 
 def _with_source(record: Record) -> str:
     """A system's name; of a method that taught a language, with that language and the speech."""
-    amount = ALL if isinstance(record.budget, str) else f"{record.budget} min"
-    return record.system if record.source is None else f"{record.system}, {record.source} from {amount}"
+    if record.source is None:
+        return record.system
+    amount = f"{record.budget:g} min" if isinstance(record.budget, int | float) else ALL
+    return f"{record.system}, {record.source} from {amount}"
 
 
 def _curve(records: Sequence[Record]) -> str:
