@@ -181,14 +181,24 @@ def read_data(
         raise InputError(problems)
     if config.dev or not config.dev_share:
         return training, dev
-    for name in languages:
-        own = DataDir([utterance for utterance in training if utterance.language == name])
-        if len(own.by_speaker()) < 2:
-            continue  # nobody can be held out
-        _, held_out = split_by_speaker(own, fraction=config.dev_share)
-        dev += list(held_out)
-    ids = {utterance.id for utterance in dev}
-    return [utterance for utterance in training if utterance.id not in ids], dev
+    held_out = _held_out(training, languages, config.dev_share)
+    return (
+        [utterance for utterance in training if utterance.speaker not in held_out],
+        [utterance for utterance in training if utterance.speaker in held_out],
+    )
+
+
+def _held_out(training: Sequence[Utterance], languages: Sequence[str], share: float) -> set[str]:
+    """Speakers to measure on, of each language that can spare one. Who speaks several is held out of all of them."""
+    own = {name: DataDir([each for each in training if each.language == name]) for name in languages}
+    found: set[str] = set()
+    for speech in own.values():
+        if found & set(speech.by_speaker()) or len(speech.by_speaker()) < 2:
+            continue
+        more = found | set(split_by_speaker(speech, fraction=share)[1].by_speaker())
+        if all(set(each.by_speaker()) - more for each in own.values()):
+            found = more
+    return found
 
 
 def _read_all(

@@ -332,7 +332,7 @@ def _train(
         place = directory / f"phase{number + 1}" if directory and len(phases) > 1 else directory
         task.anneal = min(1.0, (config.anneal or 0.0) * len(phases)) if number == 0 else 0.0
         # no term has anything to hold while every old parameter is frozen
-        active = terms if number == len(phases) - 1 else []
+        active = terms if any(name not in phase.frozen for name, _ in source.named_parameters()) else []
         steps += Trainer(task, _train_config(config, number, len(phases)), place, active, source).fit().steps
     source.to(place_of_source)
     release_statistics(task.model, held)

@@ -16,12 +16,14 @@ from recipes.run_records import record_of, write_record
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.evaluation.results import Record
+from speechnlp_tl.evaluation.significance import wer_interval
+from speechnlp_tl.evaluation.wer import Score, score
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.lexicon import Lexicon
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "multilingual_asr"
-MODULES = ("settings", "prepare", "train", "recognise", "frames", "score", "tables")
+MODULES = ("settings", "prepare", "train", "recognise", "frames", "relative", "score", "tables")
 CONFIGS = ("synthetic", "real", "longer", "layers", "made", "made-gpu")
 
 
@@ -101,7 +103,7 @@ def test_a_language_is_learned_from_what_it_has(local, tmp_path: Path) -> None:
     assert ("zh", local.settings.ALL) in budgets
 
 
-def test_from_scratch_with_all_speech_is_the_monolingual_model_with_borrowed_weights(local, tmp_path: Path) -> None:
+def test_from_scratch_with_all_speech_is_the_monolingual_model_with_weights_chosen_anew(local, tmp_path: Path) -> None:
     settings = local.settings
     config = load_config(RECIPE / "conf" / "real.yaml", settings.RecipeConfig)
     data, runs, places = prepared(config, tmp_path, local), tmp_path / "runs", tmp_path / "hypotheses"
@@ -109,11 +111,11 @@ def test_from_scratch_with_all_speech_is_the_monolingual_model_with_borrowed_wei
     assert config.learned_folder(runs, settings.SCRATCH, "ar", settings.ALL, data, 0) == alone
     for hearing in local.recognise.hearings(config, data, runs):
         if hearing.model == alone:
-            own = "borrowed" if hearing.search else "its own"
+            own = "chosen anew" if hearing.search else "its own"
             write_record(record_of(local.recognise.place(data, places, hearing)), {"words": own, "language": {}})
     heard = local.score.Heard(config, SimpleNamespace(data=data, runs=runs, hypotheses=places))
     assert heard.record(alone, "ar")["words"] == "its own"
-    assert heard.record(alone, "ar", borrowed=True)["words"] == "borrowed"
+    assert heard.record(alone, "ar", tuned=True)["words"] == "chosen anew"
 
 
 def test_each_language_has_as_many_updates_and_seconds_alone_as_with_others(local) -> None:
@@ -237,6 +239,68 @@ def test_a_configuration_may_compare_systems_alone(local) -> None:
     assert alone.learnings(Path("data")) == []
 
 
+def scored(errors: dict[str, int], words: int = 100) -> Score:
+    """One utterance of each speaker, with so many words substituted."""
+    said = {name: ["a"] * words for name in errors}
+    heard = {name: ["b"] * wrong + ["a"] * (words - wrong) for name, wrong in errors.items()}
+    return score(said, heard, {name: name for name in errors})
+
+
+def test_languages_count_alike_in_the_mean_change_and_few_errors_not_at_all(local) -> None:
+    relative = local.relative.mean_relative
+    halved = (scored({"a": 10, "b": 20}), scored({"a": 20, "b": 40}))
+    same = (scored({"a": 20, "b": 40}), scored({"a": 20, "b": 40}))
+    few = (scored({"a": 0, "b": 0}), scored({"a": 1, "b": 28}))
+    mean, ends, languages = relative({"x": [halved, same], "y": [same], "z": [few]})
+    # x: the mean of -50 and 0; no resample of speakers changes it
+    assert (mean, languages) == (-12.5, ["x", "y"])
+    assert ends == pytest.approx((-12.5, -12.5))
+    assert relative({"z": [few]}) is None
+
+
+def test_the_interval_of_a_mean_change_is_that_of_the_speakers(local) -> None:
+    names = [f"s{n}" for n in range(12)]
+    baseline = scored(dict.fromkeys(names, 10))
+    system = scored({name: 5 if n % 2 else 11 for n, name in enumerate(names)})
+    mean, (low, high), _ = local.relative.mean_relative({"x": [(system, baseline)]})
+    assert mean == pytest.approx(-20)
+    # twelve draws of -50 or +10: a standard error of 30 / sqrt(12)
+    assert high - low == pytest.approx(2 * 1.96 * 30 / 12**0.5, rel=0.15)
+    assert low < mean < high
+
+
+def test_what_differs_from_scratch_is_bold(local) -> None:
+    facts = {"target": "ar/a", "budget": 1, "seeds": 2}
+    records = [
+        row(system="from scratch", metric="wer", value=30.0, **facts),
+        row(system="frozen", metric="wer", value=20.0, **facts),
+        row(system="frozen", metric="wer change", value=-10.0, notes="-33.3 % relative, p 0.004", **facts),
+        row(system="kld", metric="wer", value=29.0, notes="1.5 over seeds", **facts),
+        row(system="kld", metric="wer change", value=-1.0, notes="p 0.4", **facts),
+    ]
+    lines = local.tables._curve(records).splitlines()
+    rows = [line for line in lines if line.startswith("| ar/a")]
+    assert rows == ["| ar/a | from scratch | 30.0 |", "| ar/a | frozen | **20.0** |", "| ar/a | kld | 29.0 ± 1.5 |"]
+
+
+@pytest.mark.parametrize(("speakers", "unit"), [(4, "utterances"), (5, "speakers")])
+def test_few_speakers_are_not_resampled(local, tmp_path: Path, speakers: int, unit: str) -> None:
+    data, places, model = tmp_path / "data", tmp_path / "hypotheses", tmp_path / "runs" / "m"
+    wave = tmp_path / "a.wav"
+    wave.touch()
+    spoken = [Utterance(f"u{n}", f"s{n % speakers}", str(wave), "yes no", duration=1.0) for n in range(20)]
+    DataDir(spoken).write(data / "he" / "test-one")
+    heard = local.score.Heard.__new__(local.score.Heard)
+    heard.data, heard.out = data, places
+    hearing = local.recognise.Hearing(model, ("he",))
+    heard.of_model = {model: [hearing]}
+    said = {each.id: "yes" if n % 3 else "yes no" for n, each in enumerate(spoken)}
+    write_record(record_of(local.recognise.place(data, places, hearing)), {"words": {"he/one": said}, "language": {}})
+    found = heard.score([model, model], "he", "one")
+    interval = wer_interval(found)
+    assert interval.n == (20 if unit == "utterances" else speakers), "utterances of two seeds are one"
+
+
 def test_real_and_made_speech_share_no_table(local) -> None:
     records = [
         row(system=system, target=target, metric="wer", value=10.0, synthetic=made)
@@ -256,7 +320,7 @@ def test_no_speaker_of_the_real_corpora_is_on_two_sides_except_in_hebrew(local, 
         pytest.skip(f"{', '.join(absent)} not in SPEECHNLP_DATA")
     config = load_config(RECIPE / "conf" / "real.yaml", local.settings.RecipeConfig)
     sources = local.prepare.fetch_all(needed)
-    for name in ("ar", "zh", "he"):
+    for name in ("en", "ar", "zh", "he"):
         speech = local.prepare._READERS[name](sources, tmp_path)
         local.prepare._write(tmp_path / "out" / name, name, speech, config)
         sides = [{each.speaker for each in DataDir.read(path)} for path in

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.speech.asr_task import AsrTask
@@ -152,9 +153,20 @@ def test_an_adversary_turns_the_gradient_of_telling_languages_apart(lexicon: Lex
     for strength in (0.0, 1.0):
         term = DANN("layer3", 24, 2, weight=strength, schedule=None)
         term.progress = 1.0
+        torch.manual_seed(5)
+        for parameter in term.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
         gradients[strength] = torch.autograd.grad(term(step, None), weight, retain_graph=True)[0]  # type: ignore[arg-type]
     assert gradients[0.0].abs().sum() == 0
-    assert gradients[1.0].abs().sum() > 0
+    # the classifier's own gradient by hand: each language alike, and padding takes no part
+    assert step.domain is not None
+    losses = []
+    for row, domain in enumerate(step.domain.tolist()):
+        told = term.classifier(step.features["layer3"][row][step.mask[row]])
+        losses.append(F.cross_entropy(told, torch.full((len(told),), domain)))
+    plain = torch.autograd.grad(sum(losses) / 2, weight, retain_graph=True)[0]  # type: ignore[arg-type]
+    torch.testing.assert_close(gradients[1.0], -plain)
+    assert not step.mask.all(), "one of the two is padded"
 
 
 def test_every_step_mixes_languages_of_unlike_length_and_amount(lexicon: Lexicon, utterances: list[Utterance]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from speechnlp_tl.core.trainer import Trainer
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.speech.data_dir import Utterance
 from speechnlp_tl.speech.language_choice import measure_scores
@@ -148,6 +149,25 @@ def test_what_holds_back_holds_back(lexicon: Lexicon, utterances: list[Utterance
         return float((old - new).abs().mean())
 
     assert distance(kept) < 0.7 * distance(free), (distance(kept), distance(free))
+
+
+def test_what_holds_back_does_so_in_every_phase_that_moves_old_layers(
+    lexicon: Lexicon, utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[list[str]] = []
+
+    class Watched(Trainer):
+        def __init__(self, task: Any, config: Any, directory: Any, terms: Any, source: Any) -> None:
+            held.append([term.name for term in terms])
+            super().__init__(task, config, directory, terms, source)
+
+    monkeypatch.setattr("speechnlp_tl.speech.new_language.Trainer", Watched)
+    learn(lexicon, utterances, "new-language+kld", steps=2)
+    assert held == [[], ["kld"]], "the head alone, then all"
+    held.clear()
+    layers = {"copy": "first:1", "then_finetune_all": True}
+    learn(lexicon, utterances, "new-language+layers+kld", steps=2, layers=layers)
+    assert held == [["kld"], ["kld"]], "the second and third layer, then all"
 
 
 def test_methods_are_parsed_or_refused() -> None:

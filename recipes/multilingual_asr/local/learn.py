@@ -44,6 +44,7 @@ def _work(arguments: argparse.Namespace) -> None:
                 DataDir(each for name in config.others(target) for each in DataDir.read(data / name / "dev")).write(
                     folder
                 )
+    arguments.runs.with_name(LEARNED).mkdir(exist_ok=True)  # stage 4 looks for it, also where nothing is learned
     in_parallel(_learn, [item for item in work if not record_of(_folder(item)).is_file()], arguments.jobs)
 
 

@@ -14,9 +14,10 @@ from data_prep.command import run
 from recipes.run_records import digest_of, in_parallel, record_of, write_record
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.speech.data_dir import DataDir
+from speechnlp_tl.speech.dataset import SpeechDataset
+from speechnlp_tl.speech.experiment import TuneConfig, tuned
 from speechnlp_tl.speech.language_choice import choose_language
 from speechnlp_tl.speech.models import load_multilingual
-from speechnlp_tl.speech.new_language import usual_search
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Hearing:
 
     model: Path
     languages: tuple[str, ...]
-    search: Path | None = None
-    """Model whose search weights are taken for the first language, as a language has them that is learned."""
+    search: str | None = None
+    """Search weights to choose from on dev speech of the first language, as JSON; None: the model's own."""
     choose: bool = False
     """Also find out the language."""
 
@@ -62,13 +63,10 @@ def _hearings(config: RecipeConfig, data: Path, runs: Path) -> Iterator[Hearing]
     for method, target, minutes, seed in config.learnings(data):
         folder = config.learned_folder(runs, method, target, minutes, data, seed)
         others = tuple(config.others(target))
-        source = config.source_folder(runs, method, target, data, seed)
-        yield Hearing(source, others)
-        if method == SCRATCH:
-            yield Hearing(folder, (target,), search=source)
-        else:
-            choose = method != JOINT and config.methods[method].choose
-            yield Hearing(folder, (target, *others), search=source if method == JOINT else None, choose=choose)
+        yield Hearing(config.source_folder(runs, method, target, data, seed), others)
+        yield Hearing(folder, (target,), search=config.search.model_dump_json())
+        if method != SCRATCH:
+            yield Hearing(folder, (target, *others), choose=method != JOINT and config.methods[method].choose)
 
 
 def place(data: Path, out: Path, hearing: Hearing) -> Path:
@@ -82,12 +80,12 @@ def _recognise(item: tuple[Path, Path, Hearing]) -> str:
     data, _, hearing = item
     recognisers = load_multilingual(hearing.model)
     recognisers.model.to("cuda" if torch.cuda.is_available() else "cpu")
-    search = usual_search(load_multilingual(hearing.search)) if hearing.search else None
     record: dict[str, dict[str, dict[str, str]]] = {"words": {}, "language": {}}
     for language in hearing.languages:
         own = recognisers.language(language)
-        if search is not None and language == hearing.languages[0]:
-            own = own.with_decoding(search.lm_scale, search.insertion_penalty)
+        if hearing.search and language == hearing.languages[0]:
+            dev = SpeechDataset(list(DataDir.read(data / language / "dev")), own.config.features)
+            own, _ = tuned(own, dev, TuneConfig.model_validate_json(hearing.search))
         for name, path in tests(data, language).items():
             speech = list(DataDir.read(path))
             found = own.transcribe(speech)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from frames import frames_of, language_accuracy
 from recognise import Hearing, hearings, place
+from relative import FEW_ERRORS, Pair, mean_relative
 from settings import ALONE, RECIPE, SCRATCH, UNTAUGHT, RecipeConfig, tests
 
 from data_prep.command import run
@@ -22,8 +24,10 @@ from speechnlp_tl.evaluation.wer import Score, score
 from speechnlp_tl.speech.data_dir import DataDir
 from speechnlp_tl.speech.models import load_multilingual
 
-WER, CHANGE, FORGOTTEN = "wer", "wer change", "wer of old languages"
+WER, CHANGE, RELATIVE, FORGOTTEN = "wer", "wer change", "mean relative change", "wer of old languages"
 CHOSEN, PROBE, PARAMETERS = "language chosen", "language probe", "parameters"
+FEW_SPEAKERS = 5
+"""Fewer than these say nothing about others: what is resampled then are utterances."""
 
 
 class Heard:
@@ -35,28 +39,26 @@ class Heard:
         for each in hearings(config, self.data, self.runs):
             self.of_model.setdefault(each.model, []).append(each)
 
-    def record(self, model: Path, language: str, borrowed: bool = False) -> dict[str, Any]:
-        """What a model heard; with `borrowed`, where it had the search weights of another one."""
+    def record(self, model: Path, language: str, tuned: bool = False) -> dict[str, Any]:
+        """What a model heard; with `tuned`, with search weights that were chosen for it afterwards."""
         hearing = next(
-            each
-            for each in self.of_model[model]
-            if language in each.languages and (each.search is not None) == borrowed
+            each for each in self.of_model[model] if language in each.languages and (each.search is not None) == tuned
         )
         return read_record(record_of(place(self.data, self.out, hearing)), 4)
 
-    def score(self, models: Sequence[Path], language: str, test: str, borrowed: bool = False) -> Score:
+    def score(self, models: Sequence[Path], language: str, test: str, tuned: bool = False) -> Score:
         """The models of several seeds on one test set, as one: utterances of each seed, and speakers over all."""
         reference: dict[str, list[str]] = {}
         hypothesis: dict[str, list[str]] = {}
         speakers: dict[str, str] = {}
         told = _reference(tests(self.data, language)[test])
-        single = len({speaker for _, speaker in told.values()}) == 1
+        few = len({speaker for _, speaker in told.values()}) < FEW_SPEAKERS
         for seed, model in enumerate(models):
-            said = self.record(model, language, borrowed)["words"][f"{language}/{test}"]
+            said = self.record(model, language, tuned)["words"][f"{language}/{test}"]
             for name, (words, speaker) in told.items():
                 reference[f"{name}#{seed}"] = list(words)
-                # where one person speaks, utterances are what is resampled, each with all of its seeds
-                speakers[f"{name}#{seed}"] = name if single else speaker
+                # with all of its seeds, as a speaker's utterances are
+                speakers[f"{name}#{seed}"] = name if few else speaker
                 hypothesis[f"{name}#{seed}"] = said[name].split()
         return score(reference, hypothesis, speakers)
 
@@ -93,40 +95,55 @@ def _systems(config: RecipeConfig, heard: Heard, common: dict[str, Any]) -> list
     for system, own in config.systems.items():
         seeds = config.seeds_of(own.seeds)
         folders = [config.systems_folders(heard.runs, system, heard.data, seed) for seed in seeds]
+        facts = common | {"system": system, "seeds": len(seeds)}
+        pairs: dict[bool, dict[str, list[Pair]]] = {False: {}, True: {}}
         for language in config.languages_of(system):
-            models = [each[language] for each in folders]
-            facts = (
-                common
-                | _cost(models)
-                | {"system": system, "synthetic": _is_made(config, language), "seeds": len(seeds)}
-            )
+            models, made = [each[language] for each in folders], _is_made(config, language)
             for test in tests(heard.data, language):
                 scored = heard.score(models, language, test)
-                target = f"{language}/{test}"
-                interval = wer_interval(scored)
-                found.append(
-                    Record(**facts, target=target, metric=WER, value=scored.wer, ci95=interval.ci95,
-                           n=scored.counts.words, selection="dev")
-                )  # fmt: skip
-                if system != ALONE and ALONE in config.systems:
-                    found.append(_against_alone(config, heard, scored, language, test, facts))
-                if system != ALONE:
-                    found.append(_chosen(heard, models, language, test, facts))
+                told = facts | _cost(models) | {"synthetic": made, "target": f"{language}/{test}"}
+                found.append(_error_rate(heard, scored, models, language, test, told))
+                if system == ALONE:
+                    continue
+                found.append(_chosen(heard, models, language, test, told))
+                if ALONE in config.systems:
+                    alone = _alone(config, heard, language, test, seeds)
+                    found.append(_change(scored, alone, told))
+                    pairs[made].setdefault(language, []).append((scored, alone))
+        found += [_mean_change(of, facts | {"synthetic": made}) for made, of in pairs.items() if mean_relative(of)]
     return found
 
 
-def _against_alone(
-    config: RecipeConfig, heard: Heard, scored: Score, language: str, test: str, facts: dict[str, Any]
+def _error_rate(
+    heard: Heard, scored: Score, models: Sequence[Path], language: str, test: str, facts: dict[str, Any]
 ) -> Record:
-    """Points that a system is away from the monolingual one, of the same seeds."""
-    seeds = range(facts["seeds"])
-    models = [config.systems_folders(heard.runs, ALONE, heard.data, seed)[language] for seed in seeds]
-    alone = heard.score(models, language, test)
-    compared = compare(scored, alone)
-    relative = f"{100 * (scored.wer - alone.wer) / alone.wer:+.1f} % relative, " if alone.wer else ""
+    """WER over all seeds, and how much it differs between them."""
+    rates = [heard.score([model], language, test).wer for model in models]
+    notes = f"{statistics.stdev(rates):.1f} over seeds" if len(rates) > 1 else None
     return Record(
         **facts,
-        target=f"{language}/{test}",
+        metric=WER,
+        value=scored.wer,
+        ci95=wer_interval(scored).ci95,
+        n=scored.counts.words,
+        selection="dev",
+        notes=notes,
+    )
+
+
+def _alone(config: RecipeConfig, heard: Heard, language: str, test: str, seeds: Sequence[int]) -> Score:
+    """The monolingual models of the same seeds."""
+    models = [config.systems_folders(heard.runs, ALONE, heard.data, seed)[language] for seed in seeds]
+    return heard.score(models, language, test)
+
+
+def _change(scored: Score, baseline: Score, facts: dict[str, Any]) -> Record:
+    """Points that a system is away from a baseline of the same seeds."""
+    compared = compare(scored, baseline)
+    enough = baseline.counts.errors >= FEW_ERRORS
+    relative = f"{100 * (scored.wer - baseline.wer) / baseline.wer:+.1f} % relative, " if enough else ""
+    return Record(
+        **facts,
         metric=CHANGE,
         value=compared.difference,
         ci95=compared.ci95,
@@ -135,12 +152,19 @@ def _against_alone(
     )
 
 
+def _mean_change(pairs: Mapping[str, Sequence[Pair]], facts: dict[str, Any]) -> Record:
+    found = mean_relative(pairs)
+    assert found is not None
+    mean, ends, languages = found
+    return Record(**facts, metric=RELATIVE, value=mean, ci95=ends, notes=", ".join(languages))
+
+
 def _chosen(heard: Heard, models: Sequence[Path], language: str, test: str, facts: dict[str, Any]) -> Record:
     named = [
         name for model in models for name in heard.record(model, language)["language"][f"{language}/{test}"].values()
     ]
     right = sum(name == language for name in named)
-    return Record(**facts, target=f"{language}/{test}", metric=CHOSEN, value=100 * right / len(named), n=len(named))
+    return Record(**facts, metric=CHOSEN, value=100 * right / len(named), n=len(named))
 
 
 def _probes(config: RecipeConfig, heard: Heard, common: dict[str, Any]) -> list[Record]:
@@ -172,15 +196,24 @@ def _learned(config: RecipeConfig, heard: Heard, common: dict[str, Any]) -> list
         }
         facts |= _cost(models)
         for test in tests(heard.data, target):
-            scored = heard.score(models, target, test, borrowed=method in UNTAUGHT)
+            scored = heard.score(models, target, test, tuned=True)
+            told = facts | {"target": f"{target}/{test}"}
             found.append(
-                Record(**facts, target=f"{target}/{test}", metric=WER, value=scored.wer,
-                       ci95=wer_interval(scored).ci95, n=scored.counts.words, selection="fixed")
+                Record(**told, metric=WER, value=scored.wer, ci95=wer_interval(scored).ci95, n=scored.counts.words,
+                       selection="dev")
             )  # fmt: skip
+            if method != SCRATCH and set(seeds) <= set(runs.get((SCRATCH, target, minutes), [])):
+                scratch = [
+                    config.learned_folder(heard.runs, SCRATCH, target, minutes, heard.data, seed) for seed in seeds
+                ]
+                found.append(_change(scored, heard.score(scratch, target, test, tuned=True), told))
         if method not in UNTAUGHT and config.methods[method].choose:
             for name in (target, *config.others(target)):
                 chosen = facts | {"synthetic": _is_made(config, name), "source": target}
-                found += [_chosen(heard, models, name, test, chosen) for test in tests(heard.data, name)]
+                found += [
+                    _chosen(heard, models, name, test, chosen | {"target": f"{name}/{test}"})
+                    for test in tests(heard.data, name)
+                ]
         if method != SCRATCH:
             found += _forgotten(config, heard, method, target, seeds, models, facts)
     return found
@@ -197,10 +230,7 @@ def _forgotten(
 ) -> list[Record]:
     """Mean WER of the languages that were there before, after `target` was learned; before in `notes`."""
     sources = [config.source_folder(heard.runs, method, target, heard.data, seed) for seed in seeds]
-    sets = [(name, test) for name in config.others(target) for test in tests(heard.data, name)]
-    after = [heard.score(models, *each, borrowed=method in UNTAUGHT) for each in sets]
-    before = [heard.score(sources, *each) for each in sets]
-    mean, earlier = (sum(each.wer for each in part) / len(part) for part in (after, before))
+    mean, earlier = (_mean_of_languages(heard, part, config.others(target)) for part in (models, sources))
     facts = facts | {"synthetic": any(_is_made(config, name) for name in config.others(target))}
     rows = [Record(**facts, target=target, metric=FORGOTTEN, value=mean, notes=f"{earlier:.2f} before")]
     if record_of(models[0]).is_file():
@@ -209,6 +239,12 @@ def _forgotten(
         trained = f"{sizes['trained']} trained" if sizes["trained"] else None
         rows.append(Record(**facts, target=target, metric=PARAMETERS, value=float(grown), notes=trained))
     return rows
+
+
+def _mean_of_languages(heard: Heard, models: Sequence[Path], languages: Sequence[str]) -> float:
+    """Mean WER: of a language over its test sets, then of languages."""
+    rates = [[heard.score(models, name, test).wer for test in tests(heard.data, name)] for name in languages]
+    return statistics.mean(map(statistics.mean, rates))
 
 
 def _cost(models: Sequence[Path]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from data_prep.checksums import digest_of_all
 from recipes.run_records import digest_of, plain
 from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.errors import InputError
-from speechnlp_tl.speech.experiment import WordsConfig
+from speechnlp_tl.speech.experiment import TuneConfig, WordsConfig
 from speechnlp_tl.speech.multilingual_experiment import MultilingualExperiment
 from speechnlp_tl.speech.new_language import NAME, NewLanguageConfig, parse_new_language, usual_steps
 
@@ -68,6 +68,10 @@ class RecipeConfig(StrictModel):
     joint_minutes: list[float | str] = Field(default_factory=list, description="budgets of training with the others")
     joint_seeds: PositiveInt | None = Field(None, description="of it, no more than so many")
     methods: dict[str, MethodConfig] = Field(default_factory=dict)
+    search: TuneConfig = Field(
+        TuneConfig(lm_scales=[0.5, 1, 2, 4, 8], insertion_penalties=[0]),
+        description="weights that models of little speech choose from, taught ones and others alike",
+    )
     picture: list[str] = Field(default_factory=list, max_length=2, description="systems whose last layer is drawn")
 
     @model_validator(mode="after")
@@ -143,8 +147,7 @@ class RecipeConfig(StrictModel):
         return _checked(MultilingualExperiment, content, ", ".join(languages))
 
     def scratch_of(self, target: str, data: Path, minutes: float | str, seed: int) -> MultilingualExperiment:
-        """A model of some minutes of one language alone; of all its speech it is the monolingual one. Both recognise
-        with the search weights of the transferred model."""
+        """A model of some minutes of one language alone; of all its speech it is the monolingual one."""
         if minutes == ALL:
             return self.experiment_of([target], data, seed, {})
         speech = part(data, target, minutes, seed)

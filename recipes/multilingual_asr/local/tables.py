@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from score import CHANGE, CHOSEN, FORGOTTEN, PARAMETERS, PROBE, WER
+from score import CHANGE, CHOSEN, FEW_SPEAKERS, FORGOTTEN, PARAMETERS, PROBE, RELATIVE, WER
 from settings import ALL, ALONE, SCRATCH
 
 from recipes.results_page import interval, table
@@ -41,21 +41,40 @@ def _systems(records: Sequence[Record]) -> str:
     for test in tests:
         cells = [_cell(rates.get((test, system))) for system in systems]
         rows.append([test, *cells])
-    relative = [
-        _mean_relative([changes[test, system] for test in tests if (test, system) in changes]) for system in systems
-    ]
-    rows.append(["mean relative change", *relative])
-    told = f"WER in percent, {_seeds(list(rates.values()))}, intervals over speakers (over utterances where there "
-    told += "is one). Search weights were chosen on dev speech."
+    means = {each.system: each for each in records if each.metric == RELATIVE}
+    if means:
+        rows.append(["mean relative change", *(_percent(means.get(system)) for system in systems)])
+    told = (
+        f"WER in percent, {_seeds(list(rates.values()))}. {_INTERVALS} Behind ±: standard deviation over seeds. Search "
+    )
+    told += "weights were chosen on dev speech."
+    if means:
+        counted = next(iter(means.values())).notes
+        told += f" Mean relative change from models of one language: over {counted}, each language alike; where the "
+        told += "baseline makes fewer than 30 errors a share of them says nothing."
     worse = [
         f"{each.target} {each.system} {each.value:+.1f} points, {each.notes}"
         for each in changes.values()
-        if float((each.notes or "p 1").rpartition("p ")[2]) < 0.05
+        if _significant(each)
     ]
     if worse:
-        told += "\n\nDifferent from models of one language (paired permutation test over speakers, p < 0.05): "
-        told += f"{'; '.join(worse)}."
+        told += "\n\nDifferent from models of one language (paired permutation test over what intervals are over, "
+        told += f"p < 0.05): {'; '.join(worse)}."
     return f"{table(['test', *_told(systems, list(rates.values()))], rows)}\n\n{told}"
+
+
+_INTERVALS = (
+    f"Intervals are over speakers, or over utterances where there are fewer than {FEW_SPEAKERS} of them; a speaker's "
+    "utterances of all seeds stay together."
+)
+
+
+def _significant(record: Record | None) -> bool:
+    return record is not None and float((record.notes or "p 1").rpartition("p ")[2]) < 0.05
+
+
+def _percent(record: Record | None) -> str:
+    return "" if record is None else f"{record.value:+.1f} % {interval(record, '+.1f')}"
 
 
 def _told(systems: Sequence[str], records: Sequence[Record]) -> list[str]:
@@ -63,17 +82,6 @@ def _told(systems: Sequence[str], records: Sequence[Record]) -> list[str]:
     seeds = {each.system: each.seeds or 1 for each in records}
     most = max(seeds.values())
     return [name if seeds[name] == most else f"{name} ({_count(seeds[name])})" for name in systems]
-
-
-def _mean_relative(changes: Sequence[Record]) -> str:
-    """Over languages; first over a language's test sets. Where one language's model makes no error there is none."""
-    of_language: dict[str, list[float]] = {}
-    for each in changes:
-        if "relative" in (each.notes or ""):
-            language = str(each.target).partition("/")[0]
-            of_language.setdefault(language, []).append(float((each.notes or "").partition(" ")[0]))
-    means = [sum(values) / len(values) for values in of_language.values()]
-    return f"{sum(means) / len(means):+.1f} %" if means else ""
 
 
 def _chosen(records: Sequence[Record]) -> str:
@@ -105,6 +113,7 @@ def _curve(records: Sequence[Record]) -> str:
     """WER of each new language by method and minutes."""
     learned = [each for each in records if each.budget is not None and each.metric == WER]
     own = {(each.target, each.system, each.budget): each for each in learned}
+    changes = {(each.target, each.system, each.budget): each for each in records if each.metric == CHANGE}
     if not own:
         return ""
     budgets = sorted({key[2] for key in own}, key=lambda each: (isinstance(each, str), 0 if each == ALL else each))
@@ -112,13 +121,12 @@ def _curve(records: Sequence[Record]) -> str:
     for target in dict.fromkeys(key[0] for key in own):
         methods = sorted({key[1] for key in own if key[0] == target}, key=lambda name: (name != SCRATCH, name))
         for method, name in zip(methods, _told(methods, learned), strict=True):
-            cells = [_cell(own.get((target, method, budget))) for budget in budgets]
+            cells = [_cell(own.get(key), changes.get(key)) for key in ((target, method, each) for each in budgets)]
             rows.append([str(target), name, *cells])
     heads = [each if isinstance(each, str) else f"{each:g} min" for each in budgets]
-    told = (
-        f"WER of a language that the source model lacks, {_seeds(learned)}. Search weights are, for all methods, the "
-    )
-    told += "mean of those of the source's languages."
+    told = f"WER of a language that the source model lacks, {_seeds(learned)}. {_INTERVALS} Bold: different from the "
+    told += "model from scratch of the same speech (paired permutation test over what intervals are over, p < 0.05). "
+    told += "Search weights were chosen on dev speech of the new language, for all methods alike."
     return f"#### A new language\n\n{table(['test', 'method', *heads], rows)}\n\n{told}"
 
 
@@ -196,7 +204,7 @@ def _kept(records: Sequence[Record]) -> str:
         for each in kept
     ]
     head = ["method", "new language", "speech", "old languages before", "after", "parameters added", "trained"]
-    told = "Mean WER of the old languages' test sets."
+    told = "Mean WER of the old languages, each counting the same."
     return f"#### What was forgotten\n\n{table(head, rows)}\n\n{told}"
 
 
@@ -210,8 +218,12 @@ def _value(record: Record | None) -> str:
     return "" if record is None else f"{record.value:.1f}"
 
 
-def _cell(record: Record | None) -> str:
-    return "" if record is None else f"{record.value:.1f} {interval(record)}".strip()
+def _cell(record: Record | None, change: Record | None = None) -> str:
+    if record is None:
+        return ""
+    value = f"**{record.value:.1f}**" if _significant(change) else f"{record.value:.1f}"
+    spread = (record.notes or "").removesuffix(" over seeds")
+    return " ".join(part for part in (value, interval(record), spread and f"± {spread}") if part)
 
 
 def _seeds(records: Sequence[Record]) -> str:
