@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from speechnlp_tl.speech.data_dir import Utterance
     from speechnlp_tl.speech.decoder import Hypothesis
     from speechnlp_tl.speech.features import FeatureConfig
-    from speechnlp_tl.speech.multilingual import MultilingualRecogniser
+    from speechnlp_tl.speech.language_choice import Choice
 
 
 def transcribe(
@@ -23,6 +25,10 @@ def transcribe(
         str | None,
         typer.Option(help="Of a multilingual model: the language, or auto. Default: what utt2lang says."),
     ] = None,
+    utt2lang: Annotated[
+        Path | None,
+        typer.Option("--utt2lang", help="With --lang auto: Kaldi utt2lang file of what was chosen, to write."),
+    ] = None,
     base: Annotated[Path | None, typer.Option(help="Base model of an adapter that was moved.")] = None,
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Print each utterance's confidence, 0 to 1.")
@@ -33,21 +39,29 @@ def transcribe(
     """Recognise recordings, or the utterances of a data directory."""
     from speechnlp_tl.atomic import write_text
     from speechnlp_tl.errors import InputError, Problem
-    from speechnlp_tl.speech.language_choice import transcribe_languages
+    from speechnlp_tl.speech.language_choice import choose_language, transcribe_languages
     from speechnlp_tl.speech.models import is_multilingual, load_multilingual, load_recogniser
 
     if confidence and out is not None:
         raise InputError(
             "--confidence is for reading, a Kaldi text file has no place for it; leave --confidence or --out out"
         )
+    if utt2lang is not None and lang != "auto":
+        raise InputError(Problem("--utt2lang writes down chosen languages", remedy="add --lang auto, or leave it out"))
     if (data is None) == (not audio):
         raise InputError(Problem("give either recordings or --data", remedy="see speechnlp-tl transcribe --help"))
     if base is None and is_multilingual(model):
         recognisers = load_multilingual(model)
         recognisers = recognisers.resampling() if resample else recognisers
         utterances = _utterances(audio, data, recognisers.config.features, allow_pipes)
-        chosen = _languages(recognisers, utterances, lang, data is None, allow_pipes)
-        found = transcribe_languages(recognisers, utterances, chosen, allow_pipes, confidence)
+        languages = {utterance.id: lang or utterance.language or "" for utterance in utterances}
+        chosen = choose_language(recognisers, utterances, allow_pipes) if lang == "auto" else {}
+        languages |= {name: choice.language for name, choice in chosen.items()}
+        _tell_languages(chosen, utt2lang, data is None)
+        if chosen and not confidence:
+            found = {name: choice.hypothesis for name, choice in chosen.items()}
+        else:
+            found = transcribe_languages(recognisers, utterances, languages, allow_pipes, confidence)
     else:
         recogniser = load_recogniser(model, base, lang)
         recogniser = recogniser.resampling() if resample else recogniser
@@ -61,22 +75,20 @@ def transcribe(
         typer.echo(f"{out}: {len(lines)} utterances")
 
 
-def _languages(
-    recognisers: MultilingualRecogniser, utterances: list[Utterance], lang: str | None, tell: bool, allow_pipes: bool
-) -> dict[str, str]:
-    """The language of each utterance: the one that is asked for, the chosen one, which is told, or utt2lang's."""
-    from speechnlp_tl.speech.language_choice import choose_language
+def _tell_languages(chosen: Mapping[str, Choice], utt2lang: Path | None, each: bool) -> None:
+    """Which languages were chosen and how often, with `each` also the utterances', and the file that was asked for."""
+    from speechnlp_tl.atomic import write_text
 
-    if lang != "auto":
-        return {utterance.id: lang or utterance.language or "" for utterance in utterances}
-    chosen = {name: choice.language for name, choice in choose_language(recognisers, utterances, allow_pipes).items()}
-    counts = {name: list(chosen.values()).count(name) for name in recognisers.languages}
-    listed = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-    typer.echo(f"languages chosen: {listed}", err=True)
-    if tell:
-        for name, language in chosen.items():
-            typer.echo(f"{name}: {language}", err=True)
-    return chosen
+    if chosen:
+        counts = Counter(choice.language for choice in chosen.values())
+        listed = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+        typer.echo(f"languages chosen: {listed}", err=True)
+    for name, choice in chosen.items() if each else ():
+        odds = ", ".join(f"{language} {value:+.1f}" for language, value in choice.scores.items())
+        typer.echo(f"{name}: {choice.language} (log odds {odds})", err=True)
+    if utt2lang is not None:
+        lines = sorted(f"{name} {choice.language}\n" for name, choice in chosen.items())
+        write_text(utt2lang, "".join(lines))
 
 
 def _utterances(

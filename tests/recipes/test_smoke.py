@@ -1,7 +1,8 @@
 """Every recipe runs end to end on made data, without network: tests/recipes.tsv says how and what it must leave behind.
 
-recipes.tsv holds tab-separated columns: the recipe's folder, the arguments of its small run, and the files (below the
-run's own folder, separated by spaces) that must exist afterwards.
+recipes.tsv holds tab-separated columns: the recipe's folder, the arguments of its small run, the files (below the
+run's own folder, separated by spaces) that must exist afterwards, and where small runs are large enough to show
+something, `metric|system|least mean of its records`, separated by spaces around a semicolon.
 """
 
 from __future__ import annotations
@@ -80,6 +81,11 @@ def test_recipe_runs_end_to_end_and_then_has_nothing_left_to_do(row: dict[str, s
         assert records
         made = {bool(record.get("synthetic")) for record in records}
         assert made == {"synthetic" in row["arguments"]}, "results.json must say which numbers come from made data"
+        for claim in filter(None, (row["least"] or "").split(" ; ")):
+            metric, system, least = claim.split("|")
+            values = [each["value"] for each in records if (each["metric"], each["system"]) == (metric, system)]
+            assert values, claim
+            assert sum(values) / len(values) >= float(least), (claim, values)
 
     again = run(row, tmp_path)
     assert again.returncode == 0, again.stdout[-5000:]
