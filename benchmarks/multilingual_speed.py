@@ -1,9 +1,10 @@
 """What a language costs in multilingual training: the ninth beside eight, and heads that a step does not use.
 
-    python benchmarks/multilingual_speed.py [--minutes 7.2] [--rounds 7] [--threads 2]
+    python benchmarks/multilingual_speed.py [--minutes 9.6] [--rounds 7] [--threads 2]
 
 An epoch through `MultilingualTask` and `Trainer` of the same made speech, shared by eight languages or by nine, each
 with a head of as many phones; and an epoch of one of them alone, in a model that has its head only and in one of nine.
+All sides take as many steps, each of as many seconds.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from _report import (
 from speechnlp_tl.evaluation.results import Record
 
 ENCODER = {"width": 256, "layers": 6, "dilations": [1, 2]}
-PHONES, WORDS, UTTERANCE_SECONDS = 40, 200, 6
+PHONES, WORDS, SPOKEN, UTTERANCE_SECONDS = 40, 200, 3, 2
+BATCH_SECONDS = 144
+"""Nine utterances of each of eight languages, or eight of each of nine."""
 RATE = 8000
 
 
@@ -80,13 +83,13 @@ def make_task(paths: list[Path], languages: int, spoken: int) -> Any:
             path.stem,
             f"s{number % 20}",
             str(path),
-            " ".join(chance.choices(said, k=8)),
+            " ".join(chance.choices(said, k=SPOKEN)),
             language=names[number % spoken],
         )
         for number, path in enumerate(paths)
     ]
     dataset = SpeechDataset(utterances, features)
-    return MultilingualTask(made, dataset, batch_seconds=60, temperature=1000)
+    return MultilingualTask(made, dataset, batch_seconds=BATCH_SECONDS, temperature=1000)
 
 
 def epoch(task: Any) -> None:
@@ -99,7 +102,7 @@ def epoch(task: Any) -> None:
 
 
 def measure(folder: Path, minutes: float, rounds: int) -> dict[str, Any]:
-    """Seconds of an epoch of each side, and of how much speech."""
+    """Seconds of an epoch of each side, of how much speech, in how many steps."""
     paths = make_speech(folder, minutes)
     tasks = {
         LANGUAGES_EIGHT: make_task(paths, 8, 8),
@@ -115,12 +118,16 @@ def measure(folder: Path, minutes: float, rounds: int) -> dict[str, Any]:
         name: 0.01 * sum(task.train.frames[row] for rows in task.batches(0) for row in rows)
         for name, task in tasks.items()
     }
-    return {"wall": timings.wall, "speech": speech}
+    return {
+        "wall": timings.wall,
+        "speech": speech,
+        "steps": {name: len(task.batches(0)) for name, task in tasks.items()},
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=7.2, help="of speech in an epoch")
+    parser.add_argument("--minutes", type=float, default=9.6, help="of speech in an epoch")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -132,7 +139,9 @@ def main() -> None:
     sizes = [f"--{name}={getattr(arguments, name)}" for name in ("minutes", "rounds")]
     folder = f"--folder={WORK / 'multilingual'}"
     finished = worker(__file__, *sizes, folder, threads=arguments.threads)
-    wall, speech = finished.answer["wall"], finished.answer["speech"]
+    wall, speech, steps = (finished.answer[name] for name in ("wall", "speech", "steps"))
+    if len(set(steps.values())) > 1:
+        raise SystemExit(f"sides take different numbers of steps, which cannot be compared: {steps}")
     budget = f"{arguments.minutes:g} minutes, {arguments.threads} threads"
     common = {
         "recipe": "multilingual_speed",
