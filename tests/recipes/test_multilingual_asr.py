@@ -185,6 +185,7 @@ def test_settings_that_do_not_fit_are_told(local) -> None:
     for change, message in (
         ({"targets": ["xx"]}, "no such language: xx"),
         ({"minutes": [0]}, "above 0"),
+        ({"made": {"speakrs": 8}}, "speakrs"),
         ({"minutes": []}, "a new language needs 'minutes'"),
         ({"picture": ["monolingual"]}, "no multilingual system"),
         ({"methods": {"a": {"settings": {}, "source": "nobody"}}}, "names no system: nobody"),

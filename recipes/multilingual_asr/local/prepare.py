@@ -171,7 +171,7 @@ def _first_pass(strings: Sequence[Utterance]) -> list[Utterance]:
 def _made(name: str, code: str, config: RecipeConfig, sources: Mapping[str, Path], corpora: Path) -> Speech:
     """A language read by espeak-ng: a quarter of the voices is the test, one more the dev set; what they read, too, is
     not what is trained on."""
-    count, utterances = config.made.get("speakers", 4), config.made.get("utterances", 16)
+    count, utterances = config.made.speakers, config.made.utterances
     tested = max(1, count // 4)
     speakers = [f"{name}-s{number + 1:02d}" for number in range(count)]
     voices = {
@@ -191,8 +191,8 @@ def _made(name: str, code: str, config: RecipeConfig, sources: Mapping[str, Path
         spoken = [utterance for path in paths for utterance in DataDir.read(path)]
         parts[part] = [utterance for utterance in spoken if _can_be_aligned(utterance, own_words)]
         lexicon = lexicon.merge(own_words)
-    limit = config.made.get("test_utterances", 60)
-    test = sorted(parts["test"], key=lambda one: hashlib.sha256(one.id.encode()).digest())[:limit]
+    test = sorted(parts["test"], key=lambda one: hashlib.sha256(one.id.encode()).digest())
+    test = test[: config.made.test_utterances]
     return Speech(parts["train"], parts["train"], parts["dev"], {"made": test}, lexicon)
 
 
@@ -204,7 +204,7 @@ def _can_be_aligned(utterance: Utterance, lexicon: Lexicon) -> bool:
 
 def _texts(config: RecipeConfig) -> list[str]:
     """Corpora whose sentences are read out."""
-    if not config.made.get("sentences"):
+    if not config.made.sentences:
         return []
     codes = [code.split("-")[0] for code in config.languages.values() if code]
     return [
@@ -216,7 +216,7 @@ def _texts(config: RecipeConfig) -> list[str]:
 
 def _sentences(code: str, sources: Mapping[str, Path], config: RecipeConfig) -> dict[str, list[str]] | None:
     """Short sentences of a language that there is text of, each for one part alone; None is digit strings."""
-    most, language = config.made.get("sentences", 0), code.split("-")[0]
+    most, language = config.made.sentences, code.split("-")[0]
     if not most:
         return None
     problems: list[Problem] = []

@@ -41,6 +41,17 @@ class SystemConfig(StrictModel):
     seeds: PositiveInt | None = Field(None, description="no more than so many")
 
 
+class MadeConfig(StrictModel):
+    """How much of each made language there is."""
+
+    speakers: PositiveInt = Field(
+        4, ge=4, description="voices: a quarter for the test, one for dev, the others to learn"
+    )
+    utterances: PositiveInt = Field(16, description="of each voice")
+    sentences: PositiveInt | None = Field(None, description="different ones of a corpus, read out; none: digit strings")
+    test_utterances: PositiveInt = 60
+
+
 class MethodConfig(StrictModel):
     """One way to learn a new language."""
 
@@ -55,7 +66,7 @@ class RecipeConfig(StrictModel):
     """conf/*.yaml."""
 
     languages: dict[str, str | None] = Field(min_length=2, description="languages, and espeak-ng's code where made")
-    made: dict[str, int] = Field(default_factory=dict, description="of made speech: speakers and utterances of each")
+    made: MadeConfig = MadeConfig()
     pretrain: list[str] = Field(default_factory=list, description="made languages to learn before the real ones")
     seeds: PositiveInt = 1
     experiment: dict[str, Any] = Field(description="of speechnlp-tl train, without task, data and languages")
