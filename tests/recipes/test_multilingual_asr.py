@@ -24,6 +24,7 @@ from speechnlp_tl.speech.lexicon import Lexicon
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "multilingual_asr"
 MODULES = ("settings", "prepare", "train", "recognise", "frames", "relative", "score", "tables")
+COMMON = {"recipe": "multilingual_asr", "corpus": "real"}
 CONFIGS = ("synthetic", "real", "longer", "layers", "made", "made-gpu")
 
 
@@ -200,7 +201,7 @@ def test_settings_that_do_not_fit_are_told(local) -> None:
 
 
 def row(**facts: object) -> Record:
-    return Record.model_validate({"recipe": "multilingual_asr", "corpus": "real", "seeds": 1, **facts})
+    return Record.model_validate({**COMMON, "seeds": 1, **facts})
 
 
 def test_three_times_the_speech_from_scratch_stands_beside(local) -> None:
@@ -330,6 +331,8 @@ def test_no_speaker_of_the_real_corpora_is_on_two_sides_except_in_hebrew(local, 
                   local.settings.tests(tmp_path / "out", name).values()]  # fmt: skip
         apart = all(not one & other for number, one in enumerate(sides) for other in sides[:number])
         assert apart == (name != "he")
+        (told,) = local.score._speech(config.model_copy(update={"languages": {name: None}}), tmp_path / "out", COMMON)
+        assert told.value == pytest.approx(sum(each.duration for each in speech.pool) / 60), "nothing counts twice"
         for path in (tmp_path / "out" / name).glob("minutes-*"):
             chosen = DataDir.read(path)
             assert {each.speaker for each in chosen} <= sides[0]

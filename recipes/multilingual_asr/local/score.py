@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from speechnlp_tl.core.config import load_config
 from speechnlp_tl.evaluation.results import Record, write_results
 from speechnlp_tl.evaluation.significance import compare, wer_interval
 from speechnlp_tl.evaluation.wer import Score, score
-from speechnlp_tl.speech.data_dir import DataDir
+from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.models import load_multilingual
 
 WER, CHANGE, RELATIVE, FORGOTTEN = "wer", "wer change", "mean relative change", "wer of old languages"
-CHOSEN, PROBE, PARAMETERS = "language chosen", "language probe", "parameters"
+CHOSEN, PROBE, PARAMETERS, SPEECH = "language chosen", "language probe", "parameters", "minutes of speech"
+AGAIN = re.compile(r"-train-[1-9]\d*-")
+"""In the name of a string that was put together of single words that other strings have as well."""
 FEW_SPEAKERS = 5
 """Fewer than these say nothing about others: what is resampled then are utterances."""
 
@@ -81,13 +84,38 @@ def _work(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.conf, RecipeConfig)
     heard = Heard(config, arguments)
     common = {"recipe": RECIPE, "corpus": arguments.corpus}
-    records = [*_systems(config, heard, common), *_probes(config, heard, common), *_learned(config, heard, common)]
+    records = [*_speech(config, heard.data, common), *_systems(config, heard, common)]
+    records += [*_probes(config, heard, common), *_learned(config, heard, common)]
     write_results(arguments.out, records)
     print(f"{arguments.out}: {len(records)} records")
 
 
 def _is_made(config: RecipeConfig, language: str) -> bool:
     return config.languages[language] is not None
+
+
+def _speech(config: RecipeConfig, data: Path, common: dict[str, Any]) -> list[Record]:
+    """How much speech each language has: minutes to learn from, of which words put together anew count once."""
+    found = []
+    for language in config.languages:
+        train, dev = (DataDir.read(data / language / part) for part in ("train", "dev"))
+        once = [each for each in train if not AGAIN.search(each.id)]
+        told = [f"{_people(train)}", f"dev {_minutes(dev):.1f} min of {_people(dev)}"]
+        for name, path in tests(data, language).items():
+            test = DataDir.read(path)
+            told.append(f"{name} {sum(len(each.words) for each in test)} words of {_people(test)}")
+        facts = common | {"system": "speech", "synthetic": _is_made(config, language), "notes": "; ".join(told)}
+        found.append(Record(**facts, target=language, metric=SPEECH, value=_minutes(once), n=len(once)))
+    return found
+
+
+def _minutes(speech: Iterable[Utterance]) -> float:
+    return sum(each.duration or 0.0 for each in speech) / 60
+
+
+def _people(speech: DataDir) -> str:
+    count = len(speech.by_speaker())
+    return f"{count} speaker{'s' if count > 1 else ''}"
 
 
 def _systems(config: RecipeConfig, heard: Heard, common: dict[str, Any]) -> list[Record]:

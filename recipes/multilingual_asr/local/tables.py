@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from score import CHANGE, CHOSEN, FEW_SPEAKERS, FORGOTTEN, PARAMETERS, PROBE, RELATIVE, WER
+from score import CHANGE, CHOSEN, FEW_SPEAKERS, FORGOTTEN, PARAMETERS, PROBE, RELATIVE, SPEECH, WER
 from settings import ALL, ALONE, SCRATCH
 
 from recipes.results_page import interval, table
@@ -20,12 +20,27 @@ def sections(records: Sequence[Record], corpus: str) -> list[str]:
         own = [record for record in records if record.corpus == corpus and record.synthetic == made]
         if own:
             found.append(f"### {'Made speech (espeak-ng)' if made else 'Real speech'}")
-            found += [part for part in (_systems(own), _chosen(own), _curve(own), _thirds(own), _kept(own)) if part]
+            found += [
+                part
+                for part in (_speech(own), _systems(own), _chosen(own), _curve(own), _thirds(own), _kept(own))
+                if part
+            ]
     return found
 
 
 def _names(records: Sequence[Record], field: str) -> list[str]:
     return list(dict.fromkeys(str(getattr(record, field)) for record in records))
+
+
+def _speech(records: Sequence[Record]) -> str:
+    """How much of each language there is."""
+    own = [each for each in records if each.metric == SPEECH]
+    rows = [[str(each.target), f"{each.value:.1f}", str(each.n), *(each.notes or "").split("; ", 1)] for each in own]
+    if not rows:
+        return ""
+    told = "Speech to learn from. Where takes of single words were put together, `all` of it is trained on in three "
+    told += "orders, which count once here; budgets of minutes are of the first."
+    return f"{table(['language', 'minutes', 'utterances', 'of', 'dev and tests'], rows)}\n\n{told}"
 
 
 def _systems(records: Sequence[Record]) -> str:
