@@ -12,7 +12,10 @@ from recipes.results_page import ResultsPage, main
 PAGE = ResultsPage(
     folder=Path(__file__).parent.parent,
     title="Multilingual speech recognition: results",
-    command=f"recipes/{RECIPE}/run.sh --publish true",
+    command="\n    ".join(
+        f"recipes/{RECIPE}/run.sh{which} --publish true"
+        for which in ("", " --conf conf/longer.yaml", " --conf conf/layers.yaml", " --corpus made")
+    ),
     sections=sections,
     pictures={
         "curve-ar-arabic": "Arabic as a new language",
