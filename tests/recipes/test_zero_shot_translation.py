@@ -71,8 +71,12 @@ def test_a_new_language_is_measured_with_each_and_beside_the_old_directions(loca
     )
     assert set(config.directions("Czech alone")) == {("cs", "en"), ("en", "cs")}
     assert not any("cs" in each for each in config.directions("multilingual"))
-    towards = local.translate.towards(config, "Czech, fine-tuned")
-    assert dict(towards) == {"cs": "en", "en": "cs", "de": "en", "fr": "en"}
+    encoded = local.translate.encoded(config, "Czech, fine-tuned")
+    assert set(encoded) == {(one, other) for one in ("de", "en", "fr") for other in ("de", "en", "fr")} - {
+        ("de", "de"),
+        ("en", "en"),
+    }
+    assert local.translate.encoded(config, "Czech alone") == []
     assert config.line("Czech, ewc") == ["multilingual", "denoising, similarity, back-translation", "Czech, ewc"]
     made = config.experiment_of("Czech, ewc", Path("data"), Path("runs"), 0)
     assert [set(files) for files in made.initial.ewc_text] == [{"de", "en"}, {"en", "fr"}]
@@ -178,6 +182,26 @@ def test_a_pivot_goes_by_way_of_the_common_language(local) -> None:
     assert config.way("pivot, bilingual", ("fr", "de")) == [(second, ("fr", "en")), (first, ("en", "de"))]
     assert config.way("multilingual", ("de", "fr")) == [("multilingual", ("de", "fr"))]
     assert config.directions(first) == [("de", "en"), ("en", "de")]
+
+
+def test_what_is_compared_is_encoded_for_one_language(local, tmp_path: Path, monkeypatch) -> None:
+    rows = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)
+    shifted = np.roll(rows, 1, axis=0)
+    config = SimpleNamespace(languages=["de", "en", "fr"])
+    # for French, German and English sentences lie together, for German French and English ones do not
+    for source, target, own in (
+        ("de", "fr", rows), ("en", "fr", rows + 1), ("fr", "de", rows), ("en", "de", shifted), ("de", "en", shifted),
+        ("fr", "en", shifted),
+    ):  # fmt: skip
+        np.save(local.translate.encodings_file(tmp_path, source, target), own)
+    monkeypatch.setattr(local.score, "_folders", lambda *arguments: [tmp_path])
+    facts = {"recipe": "zero_shot_translation", "corpus": "c", "system": "a", "seeds": 1}
+    found = local.score._retrieved(facts, config, None, "a")
+    assert [(each.notes, each.value) for each in found] == [
+        ("de among en, for fr", 100.0),
+        ("fr among en, for de", 0.0),
+        ("de among fr, for en", 100.0),
+    ]
 
 
 def test_translations_are_retrieved_by_their_encodings(local) -> None:

@@ -32,10 +32,11 @@ def _work(arguments: argparse.Namespace) -> None:
     panels = []
     for system in config.picture:
         folder = config.translations(arguments.translations, arguments.runs, system, arguments.data, 0)
-        rows = {name: np.load(encodings_file(folder, name), allow_pickle=False)[:SHOWN] for name in config.languages}
+        files = {name: encodings_file(folder, name, config.languages[-1]) for name in config.languages}
+        rows = {name: np.load(file, allow_pickle=False)[:SHOWN] for name, file in files.items()}
         panels.append(Encodings(system, rows))
     if panels:
-        title = "Test sentences and their translations, pooled encodings (t-SNE)"
+        title = f"Test sentences and their translations, all encoded for '{config.languages[-1]}', pooled (t-SNE)"
         save(sentence_clouds(panels, title=title), arguments.out / f"{arguments.corpus}-interlingua.png")
     print(arguments.out)
 

@@ -88,19 +88,26 @@ def _translated(
 def _retrieved(
     common: dict[str, Any], config: RecipeConfig, arguments: argparse.Namespace, system: str
 ) -> list[Record]:
-    """In each unseen direction, and into the common language: is the sentence encoded nearest the translation?"""
+    """In each direction without training sentences: is a sentence encoded nearest its translation in the common
+    language, from which the decoder has learned to write? And how is it into that language? Both are encoded for the
+    same one, so that what differs is who speaks and not who listens."""
     left, hub, right = config.languages
     records = []
-    for source, target in [*config.unseen, (left, hub), (right, hub)]:
-        metric = RETRIEVAL if hub not in (source, target) else RETRIEVAL_TRAINED
-        files = [[encodings_file(folder, language) for language in (source, target)]
+    for metric, one, other, target in (
+        (RETRIEVAL, left, hub, right),
+        (RETRIEVAL, right, hub, left),
+        (RETRIEVAL_TRAINED, left, right, hub),
+    ):
+        files = [[encodings_file(folder, language, target) for language in (one, other)]
                  for folder in _folders(config, arguments, system)]  # fmt: skip
         if not all(file.is_file() for pair in files for file in pair):
             continue
         shares = [retrieval_accuracy(*(np.load(file, allow_pickle=False) for file in pair)) for pair in files]
         value, ci95 = over_seeds(shares, None)
         n = len(np.load(files[0][0], allow_pickle=False))
-        records.append(Record(**common, source=source, target=target, metric=metric, value=value, ci95=ci95, n=n))
+        told = {"notes": f"{one} among {other}, for {target}"}
+        facts = common | {"source": one, "target": target, "metric": metric}
+        records.append(Record(**facts | told, value=value, ci95=ci95, n=n))
     return records
 
 

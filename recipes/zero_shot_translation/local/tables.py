@@ -79,10 +79,11 @@ def _retrieved(found: Found, systems: Sequence[str]) -> str:
         if any(cells):
             rows.append([system, *("" if cell is None else f"{cell.value:.1f}" for cell in cells)])
     told = (
-        "Percent of sentences whose nearest among all test sentences of the other language, by the cosine of the "
-        "encoder's pooled states without their mean, is the translation. Each is encoded for a trained direction."
+        "Percent of sentences whose nearest among all test sentences of another language is the translation, by the "
+        "cosine of the encoder's pooled states without their mean. Both are encoded for one language."
     )
-    head = ["system", *(f"{source} to {target}" for source, target, _ in pairs)]
+    told_of = {(s, t, metric): record.notes or f"{s}, for {t}" for (_, s, t, metric), record in found.items()}
+    head = ["system", *(told_of[pair] for pair in pairs)]
     return f"### What encoders make of translations\n\n{told}\n\n{table(head, rows)}"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from settings import RecipeConfig
+from settings import Direction, RecipeConfig
 
 from data_prep.command import run
 from recipes.run_records import in_parallel, record_of, write_record
@@ -32,6 +32,9 @@ def _work(arguments: argparse.Namespace) -> None:
     place = arguments.out, arguments.runs, arguments.data
     work = [(config, *place, name, seed) for name in config.systems for seed in config.seeds_of(name)]
     in_parallel(_translate, [each for each in work if not record_of(_folder(each)).is_file()], arguments.jobs)
+    in_parallel(
+        _encode, [each for each in work if not all(file.is_file() for file in _encodings(each))], arguments.jobs
+    )
 
 
 Item = tuple[RecipeConfig, Path, Path, Path, str, int]
@@ -53,13 +56,6 @@ def _translate(item: Item) -> str:
             model = _loaded(config.folder(runs, system, data, seed))
             lines = model.translate(lines, target, config.search, source).lines
         write_text(folder / f"{'-'.join(direction)}.txt", "".join(f"{line}\n" for line in lines))
-    if config.systems[name].pivot_of is None:
-        model = _loaded(config.folder(runs, name, data, seed))
-        for source, target in towards(config, name):
-            made = io.BytesIO()
-            np.save(made, model.encode(test[source], target, source))
-            with atomic_file(encodings_file(folder, source)) as temporary:
-                temporary.write_bytes(made.getvalue())
     write_record(record_of(folder), {"directions": len(directions)})
     return f"{name}, seed {seed}: {len(directions)} directions"
 
@@ -70,16 +66,36 @@ def read_test(data: Path, config: RecipeConfig) -> dict[str, list[str]]:
     return {name: list(lines) for name, lines in read_parallel(files).sentences.items()}
 
 
-def towards(config: RecipeConfig, system: str) -> list[tuple[str, str]]:
-    """Each of a system's languages with the one that it is encoded for: the first that it was trained to become."""
-    found: dict[str, str] = {}
-    for source, target in config.trained_in(system):
-        found.setdefault(source, target)
-    return list(found.items())
+def _encode(item: Item) -> str:
+    torch.set_num_threads(1)
+    config, _, runs, data, name, seed = item
+    test, model = read_test(data, config), _loaded(config.folder(runs, name, data, seed))
+    for (source, target), file in zip(encoded(config, name), _encodings(item), strict=True):
+        made = io.BytesIO()
+        np.save(made, model.encode(test[source], target, source))
+        with atomic_file(file) as temporary:
+            temporary.write_bytes(made.getvalue())
+    return f"{name}, seed {seed}: encodings"
 
 
-def encodings_file(folder: Path, language: str) -> Path:
-    return folder / f"encodings.{language}.npy"
+def _encodings(item: Item) -> list[Path]:
+    config, _, _, _, name, _ = item
+    return [encodings_file(_folder(item), *direction) for direction in encoded(config, name)]
+
+
+def encoded(config: RecipeConfig, system: str) -> list[Direction]:
+    """Language -> the one that it is encoded for: each of those that a system knows for each of the others, and for the
+    last one, which is drawn, all of them."""
+    if config.systems[system].pivot_of is not None:
+        return []
+    known = {language for direction in config.trained_in(system) for language in direction}
+    known_ones = [name for name in config.languages if name in known]
+    last = config.languages[-1]
+    return [(one, other) for one in known_ones for other in known_ones if one != other or other == last]
+
+
+def encodings_file(folder: Path, source: str, target: str) -> Path:
+    return folder / f"encodings.{source}-{target}.npy"
 
 
 def _loaded(folder: Path) -> TranslationModel:
