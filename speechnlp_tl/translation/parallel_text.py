@@ -67,7 +67,7 @@ def read_parallel(files: Mapping[str, str | Path]) -> ParallelText:
 
 def mixed_scripts(lines: Sequence[str], name: str) -> str | None:
     """A warning that names the lines with letters of a script that hardly occurs in the text; None without any."""
-    of_line = [Counter(_script(letter) for letter in line if letter.isalpha()) for line in lines]
+    of_line = [Counter(_script(letter) for letter in line if _is_letter(letter)) for line in lines]
     total = sum(of_line, Counter[str]())
     letters = sum(total.values())
     foreign = {script for script, count in total.items() if count < FOREIGN_SHARE * letters}
@@ -83,6 +83,11 @@ def listed(numbers: Sequence[int]) -> str:
     shown = ", ".join(map(str, numbers[:SHOWN]))
     more = len(numbers) - SHOWN
     return f"line {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _is_letter(character: str) -> bool:
+    """Signs made of letters, as in 5 µm and the French nº, are of no script."""
+    return character.isalpha() and unicodedata.normalize("NFKC", character) == character
 
 
 def _script(letter: str) -> str:

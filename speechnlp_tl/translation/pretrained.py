@@ -26,6 +26,8 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.translation.subwords import BEGIN, END, PAD, UNKNOWN
 from speechnlp_tl.translation.translator import Translator
 
+KINDS = ("m2m_100", "mbart")
+"""Of transformers: the source's language stands before the sentence, the wanted one begins the translation."""
 FOLDER = "pretrained"
 """Of a model folder, with model and tokenizer."""
 
@@ -202,11 +204,17 @@ def load_translator(
     """The model that a config names, or the one that a model folder holds.
 
     Raises:
-        InputError: as `load_pretrained`; a tokenizer without a token that is needed.
+        InputError: as `load_pretrained`; a model of another kind than `KINDS`; a tokenizer without a token that is
+            needed.
     """
     name, local = (config.name, False) if folder is None else (str(folder / FOLDER), True)
     revision = config.revision if folder is None else None
     model, tokenizer = load_pretrained("AutoModelForSeq2SeqLM", name, revision, local, extra="translation,text")
+    kind = str(model.config.model_type)
+    if kind not in KINDS:
+        # others put the wanted language elsewhere, or none: trained as these are, they would learn it anew
+        what = f"'{name}' is a model of kind {kind}, which is told the languages in another way"
+        raise InputError(Problem(what, remedy=f"take one of {' or '.join(KINDS)}: M2M-100, NLLB, mBART-50"))
     vocabulary = PretrainedVocabulary(tokenizer, config, int(model.config.vocab_size))
     return vocabulary, PretrainedTranslator(model, vocabulary.theirs)
 

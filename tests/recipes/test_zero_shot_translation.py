@@ -255,7 +255,7 @@ def test_a_pair_that_was_never_seen_is_translated_only_with_the_remedies(tmp_pat
         remedied = "multilingual, denoising and similarity"
         assert found[("multilingual", "bleu", *direction)] < 20
         assert found[(remedied, "bleu", *direction)] > 90
-        assert found[(remedied, "off-target", *direction)] < 1
+        assert found[(remedied, "off-target", *direction)] <= 2, "of 200 sentences, one or two may be one word"
     assert found["language identifier", "accuracy", None, None] > 99
 
 

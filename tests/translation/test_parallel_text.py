@@ -38,6 +38,11 @@ def test_many_empty_lines_are_counted(tmp_path):
     assert caught.value.problems[-1].what == "20 more lines are empty"
 
 
+def test_signs_are_of_no_script(tmp_path):
+    text = read_parallel(files(tmp_path, fr="le nº 5 fait 3 µm et ½ ª\n" + "une phrase de lettres\n" * 50))
+    assert list(text.warnings) == []
+
+
 def test_lines_of_another_script_are_a_warning(tmp_path):
     text = read_parallel(files(tmp_path, en="all in latin letters\n" * 50 + "one Ж here\n"))
     (warning,) = text.warnings

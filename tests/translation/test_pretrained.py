@@ -182,6 +182,22 @@ def test_what_it_lacks_is_said(folder, tmp_path):
     assert np.array_equal(np.sort(_renumbered(5, {0: None})), np.arange(5))
 
 
+def test_a_model_that_is_told_languages_in_another_way_is_refused(folder, tmp_path):
+    from transformers import AutoTokenizer, MarianConfig, MarianMTModel
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    config = MarianConfig(
+        vocab_size=len(tokenizer), d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=8, decoder_ffn_dim=8, pad_token_id=tokenizer.pad_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    MarianMTModel(config).save_pretrained(tmp_path / "marian")
+    tokenizer.save_pretrained(tmp_path / "marian")
+    languages = {"xa": "xa_XX", "xb": "xb_XX"}
+    with pytest.raises(InputError, match="of kind marian, which is told the languages in another way"):
+        load_translator(PretrainedConfig(name=str(tmp_path / "marian"), languages=languages))
+
+
 def test_sentences_that_positions_have_no_room_for_are_refused(corpus_config, tmp_path):
     experiment = load_experiment(corpus_config, ["data.max_length=129"])
     with pytest.raises(InputError, match=r"set data\.max_length to at most 128"):
