@@ -71,6 +71,17 @@ def test_files_and_pipes_say_the_same(model, tmp_path):
     assert CliRunner().invoke(app, arguments[:5], input=b"").stdout_bytes == b""
 
 
+def test_another_language_may_lie_between(model, tmp_path):
+    arguments = ["translate", "--model", str(model), "--to"]
+    contents = "".join(f"{line}\n" for line in ["alle meine", "", "köpfchen"]).encode()
+    first = CliRunner().invoke(app, [*arguments, "fr"], input=contents).stdout_bytes
+    second = CliRunner().invoke(app, [*arguments, "de"], input=first).stdout_bytes
+    done = CliRunner().invoke(app, [*arguments, "de", "--via", "fr"], input=contents)
+    assert done.exit_code == 0, done.output
+    assert done.stdout_bytes == second
+    assert second.count(b"\n") == 3
+
+
 def test_a_length_penalty_that_is_no_number_is_refused(model):
     arguments = ["translate", "--model", str(model), "--to", "fr", "--length-penalty"]
     with pytest.raises(InputError, match="--length-penalty inf is no number"):

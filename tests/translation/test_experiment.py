@@ -67,6 +67,46 @@ def test_all_remedies_have_a_gradient_and_are_recorded(config, tmp_path):
         assert last["values"][name]["grad_norm"] > 0
 
 
+def test_settings_reach_the_task(config, tmp_path, monkeypatch):
+    made = []
+
+    def begin(task, *others, **settings):
+        made.append(task)
+        raise InterruptedError
+
+    monkeypatch.setattr("speechnlp_tl.translation.experiment.Trainer", begin)
+    noise = {"drop": 0.3, "mask": 0.2, "shuffle": 1}
+    settings = {"denoising": 0.5, "label_smoothing": 0.25, "batch_tokens": 123, "similarity": 0.1, "noise": noise}
+    experiment = load_experiment(config(**settings), ["data.temperature=5", "train.seed=7"])
+    with pytest.raises(InterruptedError):
+        train(experiment, tmp_path / "exp", quiet=True)
+    (task,) = made
+    assert (task.temperature, task.label_smoothing, task.batch_tokens, task.seed) == (5, 0.25, 123, 7)
+    assert task.noise.model_dump() == noise
+    assert task.shares == {"translate": 1.0, "restore": 0.5, "back-translate": 0.0}
+    assert task.encode_translations
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model": SMALL | {"language_token": "target"}},
+        {"model": SMALL | {"language_token": "both", "language_embedding": True}},
+        {"subwords": {"size": 20, "joint": False}},
+    ],
+    ids=["token at the decoder", "both and an embedding", "subwords of each language"],
+)
+def test_other_places_of_the_language_and_other_subwords(config, tmp_path, settings):
+    path = config(**settings, denoising=0.5)
+    train(load_experiment(path), tmp_path / "exp", quiet=True)
+    model = load_translation_model(tmp_path / "exp")
+    lines = ["dea deb", "dec"]
+    found = {wanted: model.translate(lines, wanted, SearchConfig(beam=2), "de") for wanted in ("en", "fr")}
+    assert [len(each.lines) for each in found.values()] == [2, 2]
+    assert model.transformer.language_token == settings.get("model", SMALL).get("language_token", "source")
+    assert model.subwords.joint == settings.get("subwords", {}).get("joint", True)
+
+
 def test_a_finished_experiment_is_not_trained_again(config, tmp_path):
     path = config()
     first = train(load_experiment(path), tmp_path / "exp", quiet=True)

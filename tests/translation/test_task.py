@@ -59,6 +59,14 @@ def test_an_epoch_without_temperature_shows_each_row_once(task):
     assert drawn(task(), 1) == Counter(range(160))
 
 
+def test_a_high_temperature_shows_directions_alike(task):
+    sizes = {"de-en": 60, "en-de": 60, "fr-en": 20, "en-fr": 20}
+    for temperature, expected in ((1.0, sizes), (1e6, dict.fromkeys(sizes, 40))):
+        made = task(temperature=temperature)
+        counts = Counter(made._place(row)[0].name for step in made.batches(0) for row in step)
+        assert counts == expected
+
+
 def test_denoising_adds_its_share(task):
     assert sum(drawn(task(denoising=0.5), 0).values()) == pytest.approx(240, abs=2)
 
