@@ -112,7 +112,10 @@ def _chosen(records: Sequence[Record]) -> str:
     if probes:
         rows = [[*row, _value(probes.get(row[0]))] for row in rows]
         heads.append("probe on frames")
-        told += " Probe: a linear classifier of the language on frames of the last shared layer, speakers held out."
+        told += (
+            " Probe: a linear classifier of the language on frames of the last shared layer, speakers held out where "
+        )
+        told += "there are several."
     return f"{table(heads, rows)}\n\n{told}"
 
 
