@@ -38,8 +38,12 @@ def _speech(records: Sequence[Record]) -> str:
     rows = [[str(each.target), f"{each.value:.1f}", str(each.n), *(each.notes or "").split("; ", 1)] for each in own]
     if not rows:
         return ""
-    told = "Speech to learn from. Where takes of single words were put together, `all` of it is trained on in three "
-    told += "orders, which count once here; budgets of minutes are of the first."
+    told = "Speech to learn from."
+    if not any(each.synthetic for each in own):
+        told += (
+            " Where takes of single words were put together, `all` of it is trained on in three orders, which count "
+        )
+        told += "once here; budgets of minutes are of the first."
     return f"{table(['language', 'minutes', 'utterances', 'of', 'dev and tests'], rows)}\n\n{told}"
 
 
@@ -59,10 +63,9 @@ def _systems(records: Sequence[Record]) -> str:
     means = {each.system: each for each in records if each.metric == RELATIVE}
     if means:
         rows.append(["mean relative change", *(_percent(means.get(system)) for system in systems)])
-    told = (
-        f"WER in percent, {_seeds(list(rates.values()))}. {_INTERVALS} Behind ±: standard deviation over seeds. Search "
-    )
-    told += "weights were chosen on dev speech."
+    told = f"WER in percent, {_seeds(list(rates.values()))}. {_INTERVALS} Search weights were chosen on dev speech."
+    if any(each.notes for each in rates.values()):
+        told += " Behind ±: standard deviation over seeds."
     if means:
         counted = next(iter(means.values())).notes
         told += f" Mean relative change from models of one language: over {counted}, each language alike; where the "
