@@ -39,6 +39,9 @@ def adapt(
             "from it."
         ),
     ] = None,
+    dev_data: Annotated[
+        Path | None, typer.Option(help="Of a new language: choose the search weights here, by fewest errors.")
+    ] = None,
     resample: Annotated[bool, typer.Option("--resample", help="Convert audio of other sampling rates.")] = False,
     allow_pipes: Annotated[bool, typer.Option("--allow-pipes", help="Run commands that stand in wav.scp.")] = False,
 ) -> None:
@@ -59,8 +62,12 @@ def adapt(
     if is_new_language(method or _method_of(config)):
         if select or unsupervised:
             raise InputError("--select and --unsupervised are for speakers; a new language is learned from transcripts")
-        _learn_language(model, data, out, lang, config, overrides, test_data, source_data, resample, allow_pipes)
+        _learn_language(
+            model, data, out, lang, config, overrides, test_data, source_data, resample, allow_pipes, dev_data
+        )
         return
+    if dev_data is not None:
+        raise InputError("--dev-data is for a new language; a speaker keeps the search weights of the source model")
     run = AdaptationRun.prepare(
         model, data, out, config, overrides, test_data, source_data, resample, allow_pipes, select, lang
     )
@@ -89,6 +96,7 @@ def _learn_language(
     source_data: Path | None,
     resample: bool,
     allow_pipes: bool,
+    dev_data: Path | None,
 ) -> None:
     import os
 
@@ -99,7 +107,9 @@ def _learn_language(
     if lang is None:
         raise InputError(Problem("--method new-language needs the language's name", remedy="say it with --lang"))
     settings = load_config(config or os.devnull, NewLanguageConfig, overrides)
-    run = NewLanguageRun.prepare(model, data, out, lang, settings, test_data, source_data, resample, allow_pipes)
+    run = NewLanguageRun.prepare(
+        model, data, out, lang, settings, test_data, source_data, resample, allow_pipes, dev_data
+    )
     for line in run.learn():
         typer.echo(line)
     for line in run.measure():

@@ -33,7 +33,7 @@ from speechnlp_tl.speech.adaptation import LayersConfig
 from speechnlp_tl.speech.data_dir import Utterance
 from speechnlp_tl.speech.data_split import spread
 from speechnlp_tl.speech.dataset import SpeechDataset
-from speechnlp_tl.speech.experiment import WordsConfig
+from speechnlp_tl.speech.experiment import TuneConfig, WordsConfig, tuned
 from speechnlp_tl.speech.features import AugmentConfig
 from speechnlp_tl.speech.language_choice import measure_scores
 from speechnlp_tl.speech.multilingual import MultilingualRecogniser, Words
@@ -54,6 +54,8 @@ FISHER_UTTERANCES = 200
 ANNEAL = 0.2
 """Share of the steps, for a head that borrows nothing or reads fresh layers: it begins as flat as from scratch."""
 Treatment = Literal["finetune", "frozen", "layers", "progressive"]
+SEARCH = TuneConfig(lm_scales=[0.5, 1.0, 2.0, 4.0, 8.0], insertion_penalties=[0.0])
+"""Search weights to try on dev speech: what was learned from a minute wants the language model to count more."""
 WARPED = AugmentConfig(speeds=[0.9, 1.0, 1.1], warps=[0.9, 1.0, 1.1])
 
 
@@ -172,6 +174,7 @@ def learn_language(
     allow_pipes: bool = False,
     directory: Path | None = None,
     old_speech: Sequence[Utterance] = (),
+    dev: Sequence[Utterance] = (),
 ) -> Learned:
     """A copy of the model that knows one more language; the given one is left untouched.
 
@@ -184,6 +187,9 @@ def learn_language(
         allow_pipes: run commands that stand in wav.scp.
         directory: shows progress, records the course there and resumes what was begun there; None does nothing of that.
         old_speech: of the old languages, which languages' scores are measured on for `--lang auto`.
+        dev: speech of the new language that it does not learn from: search weights are chosen on it, and its scores
+            are measured on it. Without it the weights are those of `words`, and what was learned from is measured,
+            which scores better than other speech.
 
     Raises:
         InputError: unknown method, a name that is taken, unusable utterances, or `ewc` without Fisher information.
@@ -209,10 +215,14 @@ def learn_language(
     terms = _terms(method, config, recognisers.model, grown.model, old, fisher)
     steps = _train(task, config, phases, terms, recognisers.model, report, directory)
     trained = sum(p.numel() for name, p in grown.model.named_parameters() if name not in phases[-1].frozen)
+    if dev:
+        spoken = SpeechDataset(dev, features, allow_pipes=allow_pipes)
+        own, _ = tuned(grown.language(language), spoken, SEARCH)
+        grown = grown.with_settings(language, own.config.decode, None)
     # where shared layers have changed, old languages are heard with others than their scores were measured with
     outdated = [language] if method.shared in UNCHANGED else [language, *recognisers.languages]
     measured = outdated if old_speech else [language]
-    scores = measure_scores(grown, [*utterances, *old_speech], allow_pipes, measured)
+    scores = measure_scores(grown, [*(dev or utterances), *old_speech], allow_pipes, measured)
     for name in outdated:
         grown = grown.with_settings(name, grown.config.languages[name].decode, scores.get(name))
     return Learned(grown, language, method, config, len(utterances), seconds, steps, report, trained)

@@ -48,6 +48,8 @@ class NewLanguageRun:
     """Speech of the new language that measures the gain."""
     old: tuple[Path, list[Utterance]] | None = None
     """Speech of the model's languages that measures forgetting, and what matters to them."""
+    dev: tuple[Path, list[Utterance]] | None = None
+    """Speech of the new language that search weights are chosen on."""
     learned: Learned | None = None
 
     @classmethod
@@ -62,6 +64,7 @@ class NewLanguageRun:
         source_data: Path | None = None,
         resample: bool = False,
         allow_pipes: bool = False,
+        dev_data: Path | None = None,
     ) -> NewLanguageRun:
         """Read everything before anything is computed.
 
@@ -84,12 +87,13 @@ class NewLanguageRun:
         refuse_name(language)
         utterances = read_language(data, language, allow_pipes)
         test = (test_data, read_language(test_data, language, allow_pipes)) if test_data else None
+        dev = (dev_data, read_language(dev_data, language, allow_pipes)) if dev_data else None
         old = (source_data, _read_old(source_data, source, allow_pipes)) if source_data else None
-        measured = [utterance for _, some in filter(None, (test, old)) for utterance in some]
+        measured = [utterance for _, some in filter(None, (test, dev, old)) for utterance in some]
         check_audio([*utterances, *measured], source.config.features)
         lexicon, ngram = known_words(config.words, utterances, setting="words")
         words = Words(lexicon, ngram, config.words.language, usual_search(source))
-        run = cls(model, out, source, language, utterances, words, config, allow_pipes, test, old)
+        run = cls(model, out, source, language, utterances, words, config, allow_pipes, test, old, dev)
         if occupied and not run.finished:
             raise taken
         return run
@@ -119,8 +123,11 @@ class NewLanguageRun:
                 self.allow_pipes,
                 unfinished,
                 self.old[1] if self.old else (),
+                self.dev[1] if self.dev else (),
             )
-            yield from _describe(self.learned)
+            yield from _describe(
+                self.learned, "as chosen on dev speech" if self.dev else "the mean of the old languages'"
+            )
             self._save(self.learned, unfinished)
         yield f"saved in {self.out}"
 
@@ -160,6 +167,8 @@ class NewLanguageRun:
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
         for utterance in [*self.utterances, *(self.old[1] if self.old else [])]:
             digest.update(repr(utterance).encode())
+        for utterance in self.dev[1] if self.dev else []:
+            digest.update(f"dev {utterance!r}".encode())
         return digest.hexdigest()
 
     def _save(self, learned: Learned, unfinished: Path) -> None:
@@ -217,7 +226,7 @@ def _scored(
     )
 
 
-def _describe(learned: Learned) -> Iterator[str]:
+def _describe(learned: Learned, search: str) -> Iterator[str]:
     settings = learned.settings
     own = learned.recognisers.language(learned.language)
     yield (
@@ -225,4 +234,6 @@ def _describe(learned: Learned) -> Iterator[str]:
         f"{learned.seconds:.1f} s of speech: {len(own.lexicon)} words, {len(own.config.phones)} phones, "
         f"{learned.steps} steps, learning rate {settings.learning_rate:g}, {learned.trained} parameters trained"
     )
+    decode = own.config.decode
+    yield f"search weights: lm_scale {decode.lm_scale:g}, insertion_penalty {decode.insertion_penalty:g}, {search}"
     yield f"tensors: {learned.report.table().splitlines()[-1]}"

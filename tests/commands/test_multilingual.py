@@ -221,9 +221,17 @@ def test_adapt_learns_a_language_and_says_what_is_wrong(run, model: Path, two_la
     outcome = run(*given, "--method", "new-language+kld", "--lang", "xc", *words)
     assert outcome.code == 0, outcome.err
     assert "learned xc with new-language+kld from 20 utterances" in outcome.out
+    assert "the mean of the old languages'" in outcome.out
     outcome = run(*given, "--method", "new-language+kld", "--lang", "xc", *words)
     assert outcome.code == 0, outcome.err
     assert "learned already" in outcome.out
+    tuning = ["--dev-data", two_languages / "xc_test"]
+    refused(run(*given, "--method", "new-language+kld", "--lang", "xc", *words, *tuning), "holds something already")
+    given[-1] = tmp_path / "tuned"
+    outcome = run(*given, "--method", "new-language+kld", "--lang", "xc", *words, *tuning)
+    assert outcome.code == 0, outcome.err
+    assert "as chosen on dev speech" in outcome.out
+    refused(run(*given, "--method", "lhuc", "--lang", "xa", *tuning), "--dev-data is for a new language")
 
 
 def test_languages_are_listed_renamed_removed_and_extracted(run, grown: Path, two_languages: Path, tmp_path: Path):

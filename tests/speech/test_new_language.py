@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,11 +11,14 @@ import torch
 from speechnlp_tl.core.trainer import Trainer
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.speech.data_dir import Utterance
+from speechnlp_tl.speech.dataset import SpeechDataset
+from speechnlp_tl.speech.experiment import tuned
 from speechnlp_tl.speech.language_choice import measure_scores
 from speechnlp_tl.speech.lexicon import Lexicon
 from speechnlp_tl.speech.multilingual import MultilingualRecogniser, ScoreStatistics
 from speechnlp_tl.speech.new_language import (
     ANNEAL,
+    SEARCH,
     Learned,
     NewLanguageConfig,
     learn_language,
@@ -201,6 +205,24 @@ def test_old_speech_tells_languages_apart(lexicon: Lexicon, utterances: list[Utt
         assert scores == expected
         assert scores["xc"] is not None
         assert (scores["xc"].other_mean is None) == (not given)
+
+
+def test_dev_speech_chooses_search_weights_and_is_what_scores_are_measured_on(
+    lexicon: Lexicon, utterances: list[Utterance]
+) -> None:
+    source = recognisers(lexicon, ("xa", "xb"))
+    config = NewLanguageConfig(method="new-language+frozen", steps=20, batch_seconds=5)
+    speech, dev = spoken(utterances[:6], "xc"), spoken(utterances[30:36], "xc")
+    of_words = replace(words(lexicon, "xc"), decode=DecodeConfig(lm_scale=3.0))
+    plain, chosen = (
+        learn_language(source, "xc", speech, of_words, config, dev=given).recognisers for given in ([], dev)
+    )
+    assert plain.config.languages["xc"].decode == of_words.decode
+    best, _ = tuned(plain.language("xc"), SpeechDataset(dev, plain.config.features), SEARCH)
+    assert chosen.config.languages["xc"].decode == best.config.decode
+    assert best.config.decode.lm_scale in SEARCH.lm_scales
+    assert chosen.config.languages["xc"].scores == measure_scores(chosen, dev)["xc"]
+    assert plain.config.languages["xc"].scores == measure_scores(plain, speech)["xc"]
 
 
 def test_ewc_needs_old_speech(lexicon: Lexicon, utterances: list[Utterance]) -> None:

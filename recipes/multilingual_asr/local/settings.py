@@ -14,7 +14,7 @@ from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.speech.experiment import TuneConfig, WordsConfig
 from speechnlp_tl.speech.multilingual_experiment import MultilingualExperiment
-from speechnlp_tl.speech.new_language import NAME, NewLanguageConfig, parse_new_language, usual_steps
+from speechnlp_tl.speech.new_language import NAME, SEARCH, NewLanguageConfig, parse_new_language, usual_steps
 
 RECIPE = "multilingual_asr"
 ALONE = "monolingual"
@@ -80,7 +80,7 @@ class RecipeConfig(StrictModel):
     joint_seeds: PositiveInt | None = Field(None, description="of it, no more than so many")
     methods: dict[str, MethodConfig] = Field(default_factory=dict)
     search: TuneConfig = Field(
-        TuneConfig(lm_scales=[0.5, 1, 2, 4, 8], insertion_penalties=[0]),
+        SEARCH,
         description="weights that models of little speech choose from, taught ones and others alike",
     )
     picture: list[str] = Field(default_factory=list, max_length=2, description="systems whose last layer is drawn")
