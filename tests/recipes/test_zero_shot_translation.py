@@ -151,13 +151,20 @@ def test_tables_show_what_was_forgotten_beside_what_was_learned(local) -> None:
         record(local, "Czech", score.BLEU, 12.0, "cs", "en", budget=score.ADDED),
         record(local, "Czech", score.BLEU, 5.0, "de", "en", budget=score.ADDED),
         record(local, "Czech", score.KEPT, 5.0, budget=score.ADDED, notes="40.0 before"),
+        record(local, "Czech", score.KEPT, 2.0, "de", "fr", budget=score.ADDED, notes="30.0 before"),
+        record(local, "best", score.CHANGE, 10.0, "de", "fr", ci95=(9.0, 11.0), notes="from pivot, p 0.002"),
+        record(local, "best", score.CHANGE, 0.5, "de", "en", ci95=(-0.5, 1.5), notes="from multilingual, p 0.3"),
     ]
     unseen, supervised, retrieved, added = local.tables.sections(records, "c")[1:]
     assert unseen.index("| best |") < unseen.index("| pivot |")
     assert "Czech" not in unseen + supervised + retrieved
     assert "| best | 40.0 [39.0, 41.0] |" in supervised
     assert "| best | 88.0 |" in retrieved
-    assert "| Czech | 12.0  | 5.0 (40.0 before) |" in added
+    assert "| Czech | 12.0  | 5.0 (40.0 before) | 2.0 (30.0 before) |" in added
+    assert "| system | cs to en | old directions, mean | de to fr |" in added
+    assert "points from pivot" in unseen
+    assert "| +10.0* [+9.0, +11.0] |" in unseen
+    assert "*: different from multilingual" in supervised
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ from translate import encodings_file, read_test
 from data_prep.command import run
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.embeddings.retrieval import neighbours
-from speechnlp_tl.evaluation.bleu import corpus_score
+from speechnlp_tl.evaluation.bleu import compare_scores, corpus_score
 from speechnlp_tl.evaluation.language_identification import LanguageIdentifier
 from speechnlp_tl.evaluation.results import Record, write_results
 from speechnlp_tl.evaluation.significance import mean_interval
 from speechnlp_tl.translation.parallel_text import read_parallel
 
 IDENTIFIER = "language identifier"
-BLEU, CHRF, OFF_TARGET = "bleu", "chrf", "off-target"
+BLEU, CHRF, OFF_TARGET, CHANGE = "bleu", "chrf", "off-target", "bleu change"
 KEPT = "bleu, old directions"
 ADDED = "new language"
 """The budget of systems that one was added to: they have a table of their own."""
@@ -58,8 +58,9 @@ def _work(arguments: argparse.Namespace) -> None:
         facts = common | _facts(config, arguments, name)
         for direction in config.directions(name):
             records += _translated(facts, config, arguments, name, direction, test, identifier)
+            records += _compared(facts, config, arguments, name, direction, test)
         records += _retrieved(facts, config, arguments, name)
-    records += [kept for name in config.systems if (kept := _kept(config, records, name)) is not None]
+    records += [kept for name in config.systems for kept in _kept(config, records, name)]
     write_results(arguments.out, records)
     for record in records:
         if record.metric == BLEU and (record.source, record.target) in config.unseen:
@@ -71,10 +72,7 @@ def _translated(
     test: Mapping[str, Sequence[str]], identifier: LanguageIdentifier,
 ) -> list[Record]:  # fmt: skip
     source, target = direction
-    outputs = []
-    for folder in _folders(config, arguments, system):
-        text = (folder / f"{source}-{target}.txt").read_text(encoding="utf-8")
-        outputs.append(text.removesuffix("\n").split("\n"))
+    outputs = [_output(folder, direction) for folder in _folders(config, arguments, system)]
     common = common | {"source": source, "target": target, "n": len(test[target])}
     records = []
     for metric in (BLEU, CHRF):
@@ -117,24 +115,46 @@ def retrieval_accuracy(source: NDArray[np.float32], target: NDArray[np.float32])
     return 100 * float((neighbours(*centred, 1).rows[:, 0] == np.arange(len(source))).mean())
 
 
-def _kept(config: RecipeConfig, records: Sequence[Record], system: str) -> Record | None:
-    """Mean BLEU of the directions that a system knew before a language was added, with what it was in `notes`."""
+def _kept(config: RecipeConfig, records: Sequence[Record], system: str) -> list[Record]:
+    """BLEU of the directions that a system had before a language was added, with what it was in `notes`: of each, those
+    without training sentences too, and the mean of the trained ones (without source and target)."""
     line = config.line(system)
     own = {(each.system, each.source, each.target): each for each in records if each.metric == BLEU}
     added = next((each for each in own.values() if each.system == system and each.budget == ADDED), None)
     if added is None or len(line) < 2:
-        return None
-    old = config.trained_in(line[-2])
-    after, before = (sum(own[(name, *each)].value for each in old) / len(old) for name in (system, line[-2]))
-    change = {
-        "metric": KEPT,
-        "value": after,
-        "ci95": None,
-        "notes": f"{before:.1f} before",
-        "source": None,
-        "target": None,
-    }
-    return added.model_copy(update=change)
+        return []
+
+    def changed(directions: Sequence[Direction], source: str | None, target: str | None) -> Record:
+        after, before = (
+            sum(own[(name, *each)].value for each in directions) / len(directions) for name in (system, line[-2])
+        )
+        told = {"value": after, "notes": f"{before:.1f} before", "source": source, "target": target}
+        return added.model_copy(update={"metric": KEPT, "ci95": None, **told})
+
+    shown = [each for each in config.directions(line[-2]) if (system, *each) in own]
+    return [changed(config.trained_in(line[-2]), None, None), *(changed([each], *each) for each in shown)]
+
+
+def _compared(
+    common: dict[str, Any], config: RecipeConfig, arguments: argparse.Namespace, system: str, direction: Direction,
+    test: Mapping[str, Sequence[str]],
+) -> list[Record]:  # fmt: skip
+    """Points from another system: in a direction without training sentences from the pivot, in others from the first
+    model, which the rest is compared with. Paired bootstrap over sentences, those of all seeds together."""
+    pivots = [name for name, own in config.systems.items() if own.pivot_of is not None]
+    baseline = next(iter(pivots), None) if direction in config.unseen else config.trained[0]
+    if baseline is None or system == baseline or direction not in config.directions(baseline):
+        return []
+    folders = [_folders(config, arguments, name) for name in (system, baseline)]
+    seeds = min(map(len, folders))
+    ours, theirs = ([line for folder in each[:seeds] for line in _output(folder, direction)] for each in folders)
+    found = compare_scores(ours, theirs, [*test[direction[1]]] * seeds)
+    facts = common | {"source": direction[0], "target": direction[1], "metric": CHANGE, "seeds": seeds}
+    return [Record(**facts, value=found.difference, ci95=found.ci95, notes=f"from {baseline}, p {found.p:.2g}")]
+
+
+def _output(folder: Path, direction: Direction) -> list[str]:
+    return (folder / f"{'-'.join(direction)}.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
 
 def over_seeds(values: Sequence[float], single: tuple[float, float] | None) -> tuple[float, tuple[float, float] | None]:

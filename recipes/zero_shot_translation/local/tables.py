@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from score import ADDED, BLEU, CHRF, IDENTIFIER, KEPT, OFF_TARGET, RETRIEVAL, RETRIEVAL_TRAINED
+from score import ADDED, BLEU, CHANGE, CHRF, IDENTIFIER, KEPT, OFF_TARGET, RETRIEVAL, RETRIEVAL_TRAINED
 
 from recipes.results_page import interval, table
 from speechnlp_tl.evaluation.results import Record
@@ -26,7 +26,8 @@ def sections(records: Sequence[Record], corpus: str) -> list[str]:
         "BLEU and chrF by sacrebleu, off-target by a character n-gram identifier that names "
         f"{identifier.value:.2f} % of {identifier.n} dev sentences rightly. [ ]: 95 % interval, over sentences with "
         f"one seed, by Student's t over seeds with more. Training: with that of what a system starts from, as many as "
-        f"`--jobs` side by side. Signatures: {', '.join(signatures)}."
+        f"`--jobs` side by side. *: different from what it is compared with, by a paired bootstrap over sentences (all "
+        f"seeds together), p < 0.05. Signatures: {', '.join(signatures)}."
     )
     parts = [f"## {corpus}{made}\n\n{note}"]
     parts += [_unseen(found, systems, pair) for pair in pairs]
@@ -34,7 +35,17 @@ def sections(records: Sequence[Record], corpus: str) -> list[str]:
 
 
 def _unseen(found: Found, systems: Sequence[str], pair: tuple[str | None, str | None]) -> str:
-    head = ["system", "BLEU", "chrF", "off-target, %", "seeds", "training"]
+    changes = [found[(system, *pair, CHANGE)] for system in systems if (system, *pair, CHANGE) in found]
+    baseline = (changes[0].notes or "").partition(", p ")[0] if changes else ""
+    head = [
+        "system",
+        "BLEU",
+        *([f"points {baseline}"] if changes else []),
+        "chrF",
+        "off-target, %",
+        "seeds",
+        "training",
+    ]
     rows = []
     for system in systems:
         bleu = found.get((system, *pair, BLEU))
@@ -46,6 +57,7 @@ def _unseen(found: Found, systems: Sequence[str], pair: tuple[str | None, str | 
                 [
                     system,
                     f"**{bleu.value:.1f}** {interval(bleu)}",
+                    *([_change(found.get((system, *pair, CHANGE)))] if changes else []),
                     f"{found[(system, *pair, CHRF)].value:.1f}",
                     f"{found[(system, *pair, OFF_TARGET)].value:.1f}",
                     str(bleu.seeds),
@@ -58,16 +70,37 @@ def _unseen(found: Found, systems: Sequence[str], pair: tuple[str | None, str | 
     return f"### {pair[0]} to {pair[1]}\n\n{n} test sentences.\n\n{table(head, [row for _, row in rows])}"
 
 
+def _change(record: Record | None) -> str:
+    """With a star where p < 0.05."""
+    if record is None:
+        return ""
+    return f"{record.value:+.1f}{'*' if _significant(record) else ''} {interval(record, '+.1f')}"
+
+
+def _significant(record: Record | None) -> bool:
+    return record is not None and float((record.notes or "p 1").rpartition("p ")[2]) < 0.05
+
+
 def _supervised(found: Found, systems: Sequence[str], unseen: Sequence[tuple[str | None, str | None]]) -> str:
     directions = list(dict.fromkeys((source, target) for _, source, target, metric in found if metric == BLEU))
     directions = [each for each in directions if each not in unseen]
     rows = []
     for system in systems:
         cells = [found.get((system, *direction, BLEU)) for direction in directions]
+        stars = ["*" if _significant(found.get((system, *each, CHANGE))) else "" for each in directions]
         if any(cells):
-            rows.append([system, *("" if cell is None else f"{cell.value:.1f} {interval(cell)}" for cell in cells)])
+            told = [
+                "" if cell is None else f"{cell.value:.1f}{star} {interval(cell)}"
+                for cell, star in zip(cells, stars, strict=True)
+            ]
+            rows.append([system, *told])
     head = ["system", *(f"{source} to {target}" for source, target in directions)]
-    return f"### Directions with training sentences: BLEU\n\n{table(head, rows)}"
+    baselines = {(record.notes or "").partition(", p ")[0] for key, record in found.items()
+                 if key[3] == CHANGE and key[1:3] in directions}  # fmt: skip
+    told_of = "".join(
+        f"*: different {each} (paired bootstrap over sentences, p < 0.05).\n\n" for each in sorted(baselines)
+    )
+    return f"### Directions with training sentences: BLEU\n\n{told_of}{table(head, rows)}"
 
 
 def _retrieved(found: Found, systems: Sequence[str]) -> str:
@@ -95,12 +128,16 @@ def _added(records: Sequence[Record]) -> list[str]:
     old = {language for record in records if record.budget != ADDED for language in (record.source, record.target)}
     directions = list(dict.fromkeys((record.source, record.target) for record in own))
     new = [each for each in directions if not old.issuperset(each)]
-    kept = {record.system: record for record in records if record.metric == KEPT}
+    kept = {(record.system, record.source, record.target): record for record in records if record.metric == KEPT}
+    before = [each for each in dict.fromkeys(key[1:] for key in kept) if each != (None, None)]
     rows = []
     for system in dict.fromkeys(record.system for record in own):
         found = {(record.source, record.target): record for record in own if record.system == system}
         cells = ["" if each not in found else f"{found[each].value:.1f} {interval(found[each])}" for each in new]
-        rows.append([system, *cells, f"{kept[system].value:.1f} ({kept[system].notes})" if system in kept else ""])
-    head = ["system", *(f"{source} to {target}" for source, target in new), "old directions, mean"]
-    told = "Old directions: those that the model had sentences of before the language was added."
-    return [f"### A new language: BLEU\n\n{told}\n\n{table(head, rows)}"]
+        lasting = [kept.get((system, *each)) for each in [(None, None), *before]]
+        told = ["" if each is None else f"{each.value:.1f} ({each.notes})" for each in lasting]
+        rows.append([system, *cells, *told])
+    named = [f"{source} to {target}" for source, target in [*new, *before]]
+    head = ["system", *named[: len(new)], "old directions, mean", *named[len(new) :]]
+    told_of = "Mean: of the directions that the model had sentences of before the language was added."
+    return [f"### A new language: BLEU\n\n{told_of}\n\n{table(head, rows)}"]
