@@ -191,6 +191,43 @@ def test_a_pivot_goes_by_way_of_the_common_language(local) -> None:
     assert config.directions(first) == [("de", "en"), ("en", "de")]
 
 
+def test_unseen_directions_are_compared_with_the_pivot_and_others_with_the_first_model(
+    local, tmp_path: Path, monkeypatch
+) -> None:
+    config = load_config(RECIPE / "conf" / "small.yaml", local.settings.RecipeConfig)
+    right = [f"ein Mann mit {number} Hunden steht dort drüben" for number in range(30)]
+    wrong = [line.replace("Mann", "Kind").replace("steht", "geht") for line in right]
+    said = {"denoising": right, "pivot, multilingual": wrong, "multilingual": wrong}
+    for system, lines in said.items():
+        for direction in ("fr-de", "en-de"):
+            (tmp_path / system).mkdir(exist_ok=True)
+            (tmp_path / system / f"{direction}.txt").write_text("".join(f"{line}\n" for line in lines))
+    monkeypatch.setattr(local.score, "_folders", lambda _, __, system: [tmp_path / system])
+    facts = {"recipe": "zero_shot_translation", "corpus": "c", "system": "denoising", "seeds": 1}
+    for direction, baseline in ((("fr", "de"), "pivot, multilingual"), (("en", "de"), "multilingual")):
+        (found,) = local.score._compared(facts, config, None, "denoising", direction, {"de": right})
+        assert found.notes.startswith(f"from {baseline}, p 0.00")
+        assert found.value > 30
+        assert local.tables._significant(found)
+        assert local.score._compared(facts, config, None, baseline, direction, {"de": right}) == []
+
+
+def test_what_a_language_costs_is_told_of_each_direction(local) -> None:
+    config = load_config(RECIPE / "conf" / "czech.yaml", local.settings.RecipeConfig)
+    before, after = config.line("Czech, ewc")[-2:]
+    records = [
+        record(local, system, local.score.BLEU, value, *direction, **more)
+        for system, value, more in ((before, 20.0, {}), (after, 15.0, {"budget": local.score.ADDED}))
+        for direction in config.directions(before)
+    ]
+    mean, *each = local.score._kept(config, records, after)
+    assert (mean.source, mean.target, mean.value, mean.notes) == (None, None, 15.0, "20.0 before")
+    assert [(one.source, one.target) for one in each] == config.directions(before)
+    assert {(one.value, one.notes) for one in each} == {(15.0, "20.0 before")}
+    assert ("de", "fr") in config.directions(before)
+    assert local.score._kept(config, records, before) == []
+
+
 def test_what_is_compared_is_encoded_for_one_language(local, tmp_path: Path, monkeypatch) -> None:
     rows = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)
     shifted = np.roll(rows, 1, axis=0)
