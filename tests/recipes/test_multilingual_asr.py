@@ -23,7 +23,7 @@ from speechnlp_tl.speech.lexicon import Lexicon
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "multilingual_asr"
-MODULES = ("settings", "prepare", "train", "recognise", "frames", "relative", "score", "tables")
+MODULES = ("settings", "prepare", "train", "recognise", "heard", "frames", "relative", "score", "tables")
 COMMON = {"recipe": "multilingual_asr", "corpus": "real"}
 CONFIGS = ("synthetic", "real", "longer", "layers", "made", "made-gpu")
 
@@ -114,7 +114,7 @@ def test_from_scratch_with_all_speech_is_the_monolingual_model_with_weights_chos
         if hearing.model == alone:
             own = "chosen anew" if hearing.search else "its own"
             write_record(record_of(local.recognise.place(data, places, hearing)), {"words": own, "language": {}})
-    heard = local.score.Heard(config, SimpleNamespace(data=data, runs=runs, hypotheses=places))
+    heard = local.heard.Heard(config, SimpleNamespace(data=data, runs=runs, hypotheses=places))
     assert heard.record(alone, "ar")["words"] == "its own"
     assert heard.record(alone, "ar", tuned=True)["words"] == "chosen anew"
 
@@ -292,7 +292,7 @@ def test_few_speakers_are_not_resampled(local, tmp_path: Path, speakers: int, un
     wave.touch()
     spoken = [Utterance(f"u{n}", f"s{n % speakers}", str(wave), "yes no", duration=1.0) for n in range(20)]
     DataDir(spoken).write(data / "he" / "test-one")
-    heard = local.score.Heard.__new__(local.score.Heard)
+    heard = local.heard.Heard.__new__(local.heard.Heard)
     heard.data, heard.out = data, places
     hearing = local.recognise.Hearing(model, ("he",))
     heard.of_model = {model: [hearing]}

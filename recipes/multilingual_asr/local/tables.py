@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from score import CHANGE, CHOSEN, FEW_SPEAKERS, FORGOTTEN, PARAMETERS, PROBE, RELATIVE, SPEECH, WER
+from heard import FEW_SPEAKERS
+from score import CHANGE, CHOSEN, FORGOTTEN, PARAMETERS, PROBE, RELATIVE, SPEECH, WER
 from settings import ALL, ALONE, SCRATCH
 
 from recipes.results_page import interval, table
