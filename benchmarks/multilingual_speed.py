@@ -1,6 +1,6 @@
 """What a language costs in multilingual training: the ninth beside eight, and heads that a step does not use.
 
-    python benchmarks/multilingual_speed.py [--minutes 9.6] [--rounds 7] [--threads 2]
+    python benchmarks/multilingual_speed.py [--minutes 9.6] [--rounds 21] [--threads 2]
 
 An epoch through `MultilingualTask` and `Trainer` of the same made speech, shared by eight languages or by nine, each
 with a head of as many phones; and an epoch of one of them alone, in a model that has its head only and in one of nine.
@@ -128,7 +128,7 @@ def measure(folder: Path, minutes: float, rounds: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=9.6, help="of speech in an epoch")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)

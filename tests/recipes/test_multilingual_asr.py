@@ -271,6 +271,17 @@ def test_the_interval_of_a_mean_change_is_that_of_the_speakers(local) -> None:
     assert low < mean < high
 
 
+def test_a_mean_over_other_languages_says_so(local) -> None:
+    records = [row(system=name, target="ar/a", metric="wer", value=10.0) for name in ("monolingual", "both", "one")]
+    records += [
+        row(system="both", metric="mean relative change", value=-2.7, ci95=(-15.1, 10.7), notes="en, ar"),
+        row(system="one", metric="mean relative change", value=-18.6, ci95=(-33.6, 3.2), notes="en"),
+    ]
+    text = local.tables._systems(records)
+    assert "| mean relative change |  | -2.7 % [-15.1, +10.7] | -18.6 % [-33.6, +3.2] (en alone) |" in text
+    assert "over en, ar, each language alike" in text
+
+
 def test_what_differs_from_scratch_is_bold(local) -> None:
     facts = {"target": "ar/a", "budget": 1, "seeds": 2}
     records = [

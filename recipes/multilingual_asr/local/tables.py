@@ -63,12 +63,12 @@ def _systems(records: Sequence[Record]) -> str:
         rows.append([test, *cells])
     means = {each.system: each for each in records if each.metric == RELATIVE}
     if means:
-        rows.append(["mean relative change", *(_percent(means.get(system)) for system in systems)])
+        counted = next(iter(means.values())).notes
+        rows.append(["mean relative change", *(_percent(means.get(system), counted) for system in systems)])
     told = f"WER in percent, {_seeds(list(rates.values()))}. {_INTERVALS} Search weights were chosen on dev speech."
     if any(each.notes for each in rates.values()):
         told += " Behind ±: standard deviation over seeds."
     if means:
-        counted = next(iter(means.values())).notes
         told += f" Mean relative change from models of one language: over {counted}, each language alike; where the "
         told += "baseline makes fewer than 30 errors a share of them says nothing."
     worse = [
@@ -92,8 +92,12 @@ def _significant(record: Record | None) -> bool:
     return record is not None and float((record.notes or "p 1").rpartition("p ")[2]) < 0.05
 
 
-def _percent(record: Record | None) -> str:
-    return "" if record is None else f"{record.value:+.1f} % {interval(record, '+.1f')}"
+def _percent(record: Record | None, counted: str | None) -> str:
+    """With the languages that it is over, where they are not those `counted`."""
+    if record is None:
+        return ""
+    own = "" if record.notes == counted else f" ({record.notes} alone)"
+    return f"{record.value:+.1f} % {interval(record, '+.1f')}{own}"
 
 
 def _told(systems: Sequence[str], records: Sequence[Record]) -> list[str]:
