@@ -69,6 +69,11 @@ def interval(record: Record, form: str = ".1f") -> str:
     return "" if record.ci95 is None else f"[{record.ci95[0]:{form}}, {record.ci95[1]:{form}}]"
 
 
+def significant(record: Record | None) -> bool:
+    """Whether a record of a difference, whose `notes` end with `p <value>`, has p < 0.05."""
+    return record is not None and float((record.notes or "p 1").rpartition("p ")[2]) < 0.05
+
+
 def main(page: ResultsPage, description: str | None) -> None:
     """The command line of a recipe's `local/report.py`."""
     parser = argparse.ArgumentParser(description=description)

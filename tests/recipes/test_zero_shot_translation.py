@@ -208,7 +208,7 @@ def test_unseen_directions_are_compared_with_the_pivot_and_others_with_the_first
         (found,) = local.score._compared(facts, config, None, "denoising", direction, {"de": right})
         assert found.notes.startswith(f"from {baseline}, p 0.00")
         assert found.value > 30
-        assert local.tables._significant(found)
+        assert local.tables.significant(found)
         assert local.score._compared(facts, config, None, baseline, direction, {"de": right}) == []
 
 

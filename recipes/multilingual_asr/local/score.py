@@ -97,7 +97,8 @@ def _systems(config: RecipeConfig, heard: Heard, common: dict[str, Any]) -> list
                     alone = _alone(config, heard, language, test, seeds)
                     found.append(_change(scored, alone, told))
                     pairs[made].setdefault(language, []).append((scored, alone))
-        found += [_mean_change(of, facts | {"synthetic": made}) for made, of in pairs.items() if mean_relative(of)]
+        for made, of in pairs.items():
+            found += _mean_change(of, facts | {"synthetic": made})
     return found
 
 
@@ -139,11 +140,13 @@ def _change(scored: Score, baseline: Score, facts: dict[str, Any]) -> Record:
     )
 
 
-def _mean_change(pairs: Mapping[str, Sequence[Pair]], facts: dict[str, Any]) -> Record:
+def _mean_change(pairs: Mapping[str, Sequence[Pair]], facts: dict[str, Any]) -> list[Record]:
+    """None where no baseline makes errors enough."""
     found = mean_relative(pairs)
-    assert found is not None
+    if found is None:
+        return []
     mean, ends, languages = found
-    return Record(**facts, metric=RELATIVE, value=mean, ci95=ends, notes=", ".join(languages))
+    return [Record(**facts, metric=RELATIVE, value=mean, ci95=ends, notes=", ".join(languages))]
 
 
 def _chosen(heard: Heard, models: Sequence[Path], language: str, test: str, facts: dict[str, Any]) -> Record:

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from heard import FEW_SPEAKERS
+from relative import FEW_ERRORS
 from score import CHANGE, CHOSEN, FORGOTTEN, PARAMETERS, PROBE, RELATIVE, SPEECH, WER
 from settings import ALL, ALONE, SCRATCH
 
-from recipes.results_page import interval, table
+from recipes.results_page import interval, significant, table
 from speechnlp_tl.evaluation.results import Record
 
 
@@ -70,11 +71,11 @@ def _systems(records: Sequence[Record]) -> str:
         told += " Behind ±: standard deviation over seeds."
     if means:
         told += f" Mean relative change from models of one language: over {counted}, each language alike; where the "
-        told += "baseline makes fewer than 30 errors a share of them says nothing."
+        told += f"baseline makes fewer than {FEW_ERRORS} errors a share of them says nothing."
     worse = [
         f"{each.target} {each.system} {each.value:+.1f} points, {each.notes}"
         for each in changes.values()
-        if _significant(each)
+        if significant(each)
     ]
     if worse:
         told += "\n\nDifferent from models of one language (paired permutation test over what intervals are over, "
@@ -86,10 +87,6 @@ _INTERVALS = (
     f"Intervals are over speakers, or over utterances where there are fewer than {FEW_SPEAKERS} of them; a speaker's "
     "utterances of all seeds stay together."
 )
-
-
-def _significant(record: Record | None) -> bool:
-    return record is not None and float((record.notes or "p 1").rpartition("p ")[2]) < 0.05
 
 
 def _percent(record: Record | None, counted: str | None) -> str:
@@ -247,7 +244,7 @@ def _value(record: Record | None) -> str:
 def _cell(record: Record | None, change: Record | None = None) -> str:
     if record is None:
         return ""
-    value = f"**{record.value:.1f}**" if _significant(change) else f"{record.value:.1f}"
+    value = f"**{record.value:.1f}**" if significant(change) else f"{record.value:.1f}"
     spread = (record.notes or "").removesuffix(" over seeds")
     return " ".join(part for part in (value, interval(record), spread and f"± {spread}") if part)
 

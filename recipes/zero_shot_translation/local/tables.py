@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from score import ADDED, BLEU, CHANGE, CHRF, IDENTIFIER, KEPT, OFF_TARGET, RETRIEVAL, RETRIEVAL_TRAINED
 
-from recipes.results_page import interval, table
+from recipes.results_page import interval, significant, table
 from speechnlp_tl.evaluation.results import Record
 
 Found = Mapping[tuple[str, str | None, str | None, str], Record]
@@ -74,11 +74,7 @@ def _change(record: Record | None) -> str:
     """With a star where p < 0.05."""
     if record is None:
         return ""
-    return f"{record.value:+.1f}{'*' if _significant(record) else ''} {interval(record, '+.1f')}"
-
-
-def _significant(record: Record | None) -> bool:
-    return record is not None and float((record.notes or "p 1").rpartition("p ")[2]) < 0.05
+    return f"{record.value:+.1f}{'*' if significant(record) else ''} {interval(record, '+.1f')}"
 
 
 def _supervised(found: Found, systems: Sequence[str], unseen: Sequence[tuple[str | None, str | None]]) -> str:
@@ -87,7 +83,7 @@ def _supervised(found: Found, systems: Sequence[str], unseen: Sequence[tuple[str
     rows = []
     for system in systems:
         cells = [found.get((system, *direction, BLEU)) for direction in directions]
-        stars = ["*" if _significant(found.get((system, *each, CHANGE))) else "" for each in directions]
+        stars = ["*" if significant(found.get((system, *each, CHANGE))) else "" for each in directions]
         if any(cells):
             told = [
                 "" if cell is None else f"{cell.value:.1f}{star} {interval(cell)}"

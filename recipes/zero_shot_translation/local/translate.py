@@ -80,7 +80,8 @@ def _encode(item: Item) -> str:
 
 def _encodings(item: Item) -> list[Path]:
     config, _, _, _, name, _ = item
-    return [encodings_file(_folder(item), *direction) for direction in encoded(config, name)]
+    folder = _folder(item)  # its name is a digest of the whole configuration
+    return [encodings_file(folder, *direction) for direction in encoded(config, name)]
 
 
 def encoded(config: RecipeConfig, system: str) -> list[Direction]:
@@ -88,10 +89,9 @@ def encoded(config: RecipeConfig, system: str) -> list[Direction]:
     last one, which is drawn, all of them."""
     if config.systems[system].pivot_of is not None:
         return []
-    known = {language for direction in config.trained_in(system) for language in direction}
-    known_ones = [name for name in config.languages if name in known]
-    last = config.languages[-1]
-    return [(one, other) for one in known_ones for other in known_ones if one != other or other == last]
+    trained = {language for direction in config.trained_in(system) for language in direction}
+    known, last = [name for name in config.languages if name in trained], config.languages[-1]
+    return [(one, other) for one in known for other in known if one != other or other == last]
 
 
 def encodings_file(folder: Path, source: str, target: str) -> Path:
