@@ -5,8 +5,9 @@
 Training: target pieces per second through `TranslationTask` and `Trainer`, as a user runs them, against a plain loop
 over the same batches in memory with the same arithmetic (both end with the same weights), and against transformers'
 `Trainer` on a Marian model of the same size, which is given the same batches in memory. Search: beam search of a model
-that was trained to translate made sentences, against `generate` of a Marian model that was trained on the same batches,
-same beam, same sentences, the same ones together. Vocabulary and layers have the size of a small real model.
+that was trained to translate made sentences, against `generate` of an M2M-100 model of the same size, which normalises
+where ours does and so learns as much from the same batches; same beam, same sentences, the same ones together.
+Vocabulary and layers have the size of a small real model.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import json
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def make_task(folder: Path, batch_tokens: int = BATCH_TOKENS) -> tuple[Any, dict
         def silent(self, language: str) -> list[int]:
             return [*super().silent(language), *range(len(self), PIECES)]
 
-    text = made_text(folder)
+    text = made_text(folder / "text")
     subwords = Roomy.train(text["train"], SubwordConfig(size=400))
     encoded = {language: subwords.encode(lines) for language, lines in text["train"].items()}
     model = TranslationTransformer(TransformerConfig(**SHAPE), PIECES, len(subwords.languages))
@@ -132,20 +133,32 @@ def ours(task: Any, config: Any) -> None:
         Trainer(task, config, folder, quiet=True).fit()
 
 
+def peer_settings() -> dict[str, Any]:
+    """Of a model of transformers, for the size of ours and attention by the same kernel."""
+    width = SHAPE["width"]
+    settings: dict[str, Any] = {
+        "vocab_size": PIECES, "d_model": width, "dropout": SHAPE["dropout"], "attention_dropout": SHAPE["dropout"],
+        "activation_dropout": SHAPE["dropout"], "activation_function": "relu",
+        "scale_embedding": True, "pad_token_id": 0, "eos_token_id": 3, "bos_token_id": 2, "decoder_start_token_id": 2,
+        "forced_eos_token_id": None, "max_position_embeddings": 256, "attn_implementation": "sdpa",
+        "init_std": width**-0.5,
+    }  # fmt: skip
+    for side in ("encoder", "decoder"):
+        settings |= {f"{side}_layers": SHAPE[f"{side}_layers"], f"{side}_attention_heads": SHAPE["heads"]}
+        settings |= {f"{side}_ffn_dim": SHAPE["feedforward"], f"{side}_layerdrop": 0.0}
+    return settings
+
+
 def marian() -> Any:
-    """A Marian model of the same size, attention by the same kernel."""
     from transformers import MarianConfig, MarianMTModel
 
-    width, layers = SHAPE["width"], {}
-    for side in ("encoder", "decoder"):
-        layers |= {f"{side}_layers": SHAPE[f"{side}_layers"], f"{side}_attention_heads": SHAPE["heads"]}
-        layers[f"{side}_ffn_dim"] = SHAPE["feedforward"]
-    config = MarianConfig(
-        vocab_size=PIECES, d_model=width, dropout=SHAPE["dropout"], activation_function="relu", scale_embedding=True,
-        pad_token_id=0, eos_token_id=3, bos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=None,
-        max_position_embeddings=256, attn_implementation="sdpa", init_std=width**-0.5, **layers,
-    )  # fmt: skip
-    return MarianMTModel(config)
+    return MarianMTModel(MarianConfig(**peer_settings()))
+
+
+def m2m100() -> Any:
+    from transformers import M2M100Config, M2M100ForConditionalGeneration
+
+    return M2M100ForConditionalGeneration(M2M100Config(**peer_settings()))
 
 
 def huggingface(model: Any, batches: Sequence[Any], config: Any) -> None:
@@ -198,32 +211,60 @@ def measure_training(folder: Path, steps: int, rounds: int) -> dict[str, Any]:
     return {"wall": timings.wall, "pieces": sum(each.units for each in batches), "apart": apart, "sizes": sizes}
 
 
-def measure_search(folder: Path, sentences: int, rounds: int) -> dict[str, Any]:
-    import torch
+def train_searchers(folder: Path) -> None:
+    """Both models for the search, into the folder."""
+    from safetensors.torch import save_file
 
-    from speechnlp_tl.core.batching import batches_by_cost
-    from speechnlp_tl.evaluation.bleu import corpus_score
-    from speechnlp_tl.translation.translation_model import SearchConfig, TranslationModel, TranslationModelConfig
+    from speechnlp_tl.core.checkpoint import module_tensors
 
-    task, test = make_task(folder, LEARNING_TOKENS)
-    lines = [test[language][:sentences] for language in ("xa", "xb")]
-    batches, config, peer = batches_of(task, LEARNING_STEPS), train_config(LEARNING_STEPS), marian()
+    task, _ = make_task(folder, LEARNING_TOKENS)
+    batches, config, peer = batches_of(task, LEARNING_STEPS), train_config(LEARNING_STEPS), m2m100()
     ours(task, config)
     huggingface(peer, batches, config)
-    peer.eval()
+    for name, model in ((TRANSLATION_BEAM, task.model), (TRANSLATION_GENERATE, peer)):
+        save_file(module_tensors(model), searcher_file(folder, name))
+
+
+def searcher_file(folder: Path, name: str) -> Path:
+    return folder / f"{'ours' if name == TRANSLATION_BEAM else 'peer'}.safetensors"
+
+
+def load_searcher(folder: Path, name: str, model: Any) -> Any:
+    from safetensors.torch import load_file
+
+    # M2M-100's output is its embedding, and the file has one of the two
+    missing, unknown = model.load_state_dict(load_file(searcher_file(folder, name)), strict=False)
+    if unknown or set(missing) - {"lm_head.weight", "model.encoder.embed_tokens.weight",
+                                  "model.decoder.embed_tokens.weight", "model.shared.weight"}:  # fmt: skip
+        raise SystemExit(f"weights of {name} do not fit: {missing}, {unknown}")
+    return model.eval()
+
+
+def our_search(folder: Path, sentences: int) -> tuple[Callable[[], list[str]], list[str]]:
+    """A search of the test sentences, and what is to come out."""
+    from speechnlp_tl.translation.translation_model import SearchConfig, TranslationModel, TranslationModelConfig
+
+    task, test = make_task(folder)
     facts = TranslationModelConfig(
         languages=list(task.subwords.languages), model=task.model.config, sentencepiece_sha256=task.subwords.sha256
     )
-    translator = TranslationModel(facts, task.subwords, task.model.eval())
-    found: dict[str, list[str]] = {}
+    translator = TranslationModel(facts, task.subwords, load_searcher(folder, TRANSLATION_BEAM, task.model))
+    lines = test["xa"][:sentences]
+    return lambda: translator.translate(lines, "xb", SearchConfig(beam=BEAM)).lines, test["xb"][:sentences]
 
-    def search() -> None:
-        found[TRANSLATION_BEAM] = translator.translate(lines[0], "xb", SearchConfig(beam=BEAM)).lines
 
-    def generate() -> None:
-        from speechnlp_tl.translation.inputs import encoder_input, padded
+def peers_search(folder: Path, sentences: int) -> Callable[[], list[str]]:
+    import torch
 
-        pieces, silent = task.subwords.encode(lines[0]), task.subwords.silent("xb")
+    from speechnlp_tl.core.batching import batches_by_cost
+    from speechnlp_tl.translation.inputs import encoder_input, padded
+    from speechnlp_tl.translation.translation_model import SearchConfig
+
+    task, test = make_task(folder)
+    peer, lines = load_searcher(folder, TRANSLATION_GENERATE, m2m100()), test["xa"][:sentences]
+
+    def generate() -> list[str]:
+        pieces, silent = task.subwords.encode(lines), task.subwords.silent("xb")
         made = [""] * len(pieces)
         # what our search takes together
         costs = [len(row) + 2 for row in pieces]
@@ -237,11 +278,25 @@ def measure_search(folder: Path, sentences: int, rounds: int) -> dict[str, Any]:
                 )  # fmt: skip
             for place, text in zip(places, task.subwords.decode(output.tolist()), strict=True):
                 made[place] = text
-        found[TRANSLATION_GENERATE] = made
+        return made
 
-    timings = interleaved({TRANSLATION_BEAM: search, TRANSLATION_GENERATE: generate}, rounds)
-    bleu = {name: corpus_score(made, lines[1]).value for name, made in found.items()}
-    return {"wall": timings.wall, "sentences": len(lines[0]), "bleu": bleu}
+    return generate
+
+
+def measure_search(folder: Path, sentences: int, rounds: int) -> dict[str, Any]:
+    from speechnlp_tl.evaluation.bleu import corpus_score
+
+    train_searchers(folder)
+    search, wanted = our_search(folder, sentences)
+    sides = {TRANSLATION_BEAM: search, TRANSLATION_GENERATE: peers_search(folder, sentences)}
+    found: dict[str, list[str]] = {}
+
+    def run(name: str) -> None:
+        found[name] = sides[name]()
+
+    timings = interleaved({name: partial(run, name) for name in sides}, rounds)
+    bleu = {name: corpus_score(made, wanted).value for name, made in found.items()}
+    return {"wall": timings.wall, "sentences": sentences, "bleu": bleu}
 
 
 def work(arguments: argparse.Namespace) -> None:
@@ -251,13 +306,25 @@ def work(arguments: argparse.Namespace) -> None:
     elif arguments.only == "search":
         print(json.dumps(measure_search(folder, arguments.sentences, arguments.rounds)))
     else:
-        # alone, for the memory that it takes
-        task, _ = make_task(folder)
-        if arguments.only == TRANSLATION_OURS:
-            ours(task, train_config(arguments.steps))
-        else:
-            huggingface(marian(), batches_of(task, arguments.steps), train_config(arguments.steps))
+        alone(arguments.only, folder, arguments.steps, arguments.sentences)
         print("null")
+
+
+def alone(side: str, folder: Path, steps: int, sentences: int) -> None:
+    """One side by itself, for the memory that it takes."""
+    if side == TRANSLATION_BEAM:
+        our_search(folder, sentences)[0]()
+    elif side == TRANSLATION_GENERATE:
+        peers_search(folder, sentences)()
+    else:
+        task, _ = make_task(folder)
+        config = train_config(steps)
+        if side == TRANSLATION_OURS:
+            ours(task, config)
+        elif side == TRANSLATION_BARE:
+            bare_loop(task, batches_of(task, steps), config)
+        else:
+            huggingface(marian(), batches_of(task, steps), config)
 
 
 def main() -> None:
@@ -286,11 +353,9 @@ def main() -> None:
     records = []
     for name in (TRANSLATION_OURS, TRANSLATION_BARE, TRANSLATION_HF):
         value, interval = median([training["pieces"] / seconds for seconds in training["wall"][name]])
-        peak = child(f"--only={name}")[1] if name != TRANSLATION_BARE else None
         same = common | {"system": name, "budget": budget}
         records.append(Record(**same, metric=TRANSLATION_PIECES, value=value, ci95=interval))
-        if peak is not None:
-            records.append(Record(**same, metric="peak MB", value=peak))
+        records.append(Record(**same, metric="peak MB", value=child(f"--only={name}")[1]))
     wall = training["wall"]
     value, (low, high) = ratio(wall[TRANSLATION_OURS], wall[TRANSLATION_BARE])
     same = common | {"system": TRANSLATION_OURS, "budget": budget}
@@ -305,6 +370,7 @@ def main() -> None:
         value, interval = median([search["sentences"] / seconds for seconds in search["wall"][name]])
         records.append(Record(**same, metric=TRANSLATION_SENTENCES, value=value, ci95=interval))
         records.append(Record(**same, metric=TRANSLATION_BLEU, value=search["bleu"][name]))
+        records.append(Record(**same, metric="peak MB", value=child(f"--only={name}")[1]))
     value, interval = ratio(search["wall"][TRANSLATION_GENERATE], search["wall"][TRANSLATION_BEAM])
     same = common | {"system": TRANSLATION_BEAM, "budget": budget}
     records.append(Record(**same, metric=TRANSLATION_SEARCH_RATIO, value=value, ci95=interval))

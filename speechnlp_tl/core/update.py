@@ -65,6 +65,8 @@ class Update:
         self.wrapped: nn.Module = objective
         self._parameters = trainable(objective)
         self._model_parameters = trainable(objective.model)
+        of_model = {id(parameter) for parameter in self._model_parameters}
+        self._term_parameters = [parameter for parameter in self._parameters if id(parameter) not in of_model]
         self._names = [TASK, *objective.names]
 
     def run(
@@ -161,10 +163,16 @@ class Update:
         return torch.stack(norms)
 
     def _clip(self) -> Tensor:
-        if self.config.clip_norm is not None:
-            return torch.nn.utils.clip_grad_norm_(self._parameters, self.config.clip_norm).float()
-        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        return torch.nn.utils.get_total_norm(gradients).float().to(self.device)
+        """The whole gradient's norm; clips that of the model and that of the terms' own parameters, each by itself, so
+        that a domain classifier which is far off does not hold up the model, nor the model the classifier."""
+        norms = []
+        for parameters in (self._model_parameters, self._term_parameters):
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients)
+            if self.config.clip_norm is not None:
+                torch.nn.utils.clip_grads_with_norm_(parameters, self.config.clip_norm, norm)
+            norms.append(norm.float().to(self.device))
+        return torch.linalg.vector_norm(torch.stack(norms))
 
     def _apply(self, rate: float) -> None:
         for group in self.optimizer.param_groups:

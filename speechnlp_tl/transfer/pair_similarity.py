@@ -13,9 +13,10 @@ from speechnlp_tl.errors import InputError, Problem
 class PairSimilarity(Term):
     """Pull the two encodings of each row together (Arivazhagan et al. 2019, eq. 3, alignment by cosine distance).
 
-        value = sum over rows of (1 - cos(f_i, g_i))
+        value = mean over rows of (1 - cos(f_i, g_i))
 
-    Divided, as every sum over units is, by the units of the step: for translation those are target pieces.
+    A mean over rows, not a sum over the step's units: a sentence has one encoding and a dozen pieces, and divided by
+    those the term would be a fraction of the task's loss at any usual weight.
 
     Args:
         first, second: names of two features of the step, each (B, D).
@@ -26,7 +27,7 @@ class PairSimilarity(Term):
     """
 
     name = "similarity"
-    per_unit = True
+    per_unit = False
 
     def __init__(self, first: str, second: str, weight: float = 1.0) -> None:
         if weight < 0:
@@ -46,4 +47,5 @@ class PairSimilarity(Term):
             raise InputError(f"{self.name} compares two (B, D) features of the same size, {what}")
         real = step.mask if step.mask.ndim == 1 else step.mask.any(1)
         wide = torch.promote_types(one.dtype, torch.float32)
-        return (1 - F.cosine_similarity(one[real].to(wide), other[real].to(wide), dim=-1)).sum()
+        distances = 1 - F.cosine_similarity(one[real].to(wide), other[real].to(wide), dim=-1)
+        return distances.sum() / max(len(distances), 1)

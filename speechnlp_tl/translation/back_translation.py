@@ -2,7 +2,8 @@
 
 A sentence of language t is translated into a language s by the model as it is now, greedily, and the model then learns
 to translate what came out, however broken, into the true sentence. So a pair without parallel text gets true targets
-under noisy sources, and sources that are better with every step.
+under noisy sources, and sources that are better with every step. Where the sentence is known in a third language too,
+the source may be written from that one, in a direction that has parallel text (Firat et al. 2016).
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def back_translated(
 
     Args:
         model: translates greedily, in eval mode and without gradients; left in the mode it was in.
-        source: (B, S) encoder inputs. A marked row holds the true sentence and asks for the language to write it in.
+        source: (B, S) encoder inputs. A marked row holds what is to be translated and asks for the language to write.
         languages: of each row, the language to write in, or None for a row that stays as it is.
-        wanted: of each row, the language that its translation is then to be translated into.
+        wanted: of each row, the language that what was written is then to be translated into.
         subwords: of the model.
 
     Returns:

@@ -128,6 +128,9 @@ class TranslationExperiment(StrictModel):
     one that `initial` names."""
     back_directions: list[str] | None = Field(None, min_length=1)
     """Those to learn so, `de-fr`; None is every direction between the languages that `train` does not hold."""
+    back_through: str | None = None
+    """Language from which the sources are written, where the text has the sentence in it: de of a de-fr row from the
+    English of an en-fr row (Firat et al. 2016), a direction that is trained. None writes them from the target."""
     method: Annotated[list[DomainMethod], BeforeValidator(read_methods)] = Field(default_factory=list)
     """`dann` or `confusion` on the pooled encodings, with the source language as domain."""
     similarity: NonNegativeFloat = 0.0
@@ -162,9 +165,24 @@ class TranslationExperiment(StrictModel):
             raise ValueError("'back_directions' are for back-translation: set 'back_translation' above 0")
         if self.back_translation and self.initial is not None and self.initial.kld is not None:
             raise ValueError("'kld' compares two models on one text, and back-translation gives each its own")
+        if self.back_through is not None:
+            self._check_through(self.back_through)
         if self.back_translation and not self.written_directions:
             raise ValueError("back-translation: 'train' holds every direction; name some in 'back_directions'")
         return self
+
+    def _check_through(self, language: str) -> None:
+        if not self.back_translation:
+            raise ValueError("'back_through' is for back-translation: set 'back_translation' above 0")
+        lacking = [name for name in self.back_directions or [] if not self._is_known_in(language, name)]
+        if lacking or not self.written_directions:
+            what = ", ".join(lacking) or "any direction"
+            raise ValueError(f"'back_through': no corpus of 'train' has {language} beside the target of {what}")
+
+    def _is_known_in(self, language: str, name: str) -> bool:
+        """Whether sentences in the direction's target are there in `language`, a third one, too."""
+        source, target = name.split("-")
+        return language not in (source, target) and f"{language}-{target}" in self.data.held
 
     def _is_direction(self, name: str) -> bool:
         source, _, target = name.partition("-")
@@ -176,7 +194,9 @@ class TranslationExperiment(StrictModel):
         if not self.back_translation:
             return []
         pairs = [f"{a}-{b}" for a in self.data.languages for b in self.data.languages if a != b]
-        return self.back_directions or [name for name in pairs if name not in self.data.held]
+        through = self.back_through
+        unseen = [name for name in pairs if name not in self.data.held]
+        return self.back_directions or [name for name in unseen if through is None or self._is_known_in(through, name)]
 
 
 @dataclass
@@ -330,7 +350,7 @@ def _task(
         [
             *directions_of(encoded["train"], config.data.directions),
             *denoising_directions(taught),
-            *back_directions(taught, config.written_directions),
+            *back_directions(taught, config.written_directions, config.back_through),
         ],
         [each for each in directions_of(encoded["dev"], config.data.directions) if len(each)],
         config.noise,
@@ -370,7 +390,8 @@ def _about(config: TranslationExperiment, task: TranslationTask) -> str:
     rows = ", ".join(f"{each.name} {len(each)}" for each in task.directions if each.kind == "translate")
     remedies = [f"denoising {config.denoising:g}"] if config.denoising else []
     written = ", ".join(config.written_directions)
-    remedies += [f"back-translation {config.back_translation:g} ({written})"] if written else []
+    through = "" if config.back_through is None else f" through {config.back_through}"
+    remedies += [f"back-translation {config.back_translation:g}{through} ({written})"] if written else []
     remedies += [each.name for each in config.method]
     remedies += [f"similarity {config.similarity:g}"] if config.similarity else []
     if config.initial is not None:

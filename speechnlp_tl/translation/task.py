@@ -51,7 +51,10 @@ class Direction:
     targets: Sequence[Sequence[int]]
     kind: Kind = "translate"
     """`restore`: the source is the target with noise, drawn anew in each epoch. `back-translate`: the model itself
-    translates the target into the source, anew in each step."""
+    writes the source, anew in each step, as its translation of `sources`."""
+    written_from: str | None = None
+    """Language of `sources` where the model writes the source from them: that of the targets, which they then are, or
+    one in which the sentence is known too."""
 
     @property
     def name(self) -> str:
@@ -83,8 +86,8 @@ class TranslationBatch:
     wanted: tuple[str, ...] = ()
     """Target language of each row."""
     written: tuple[str | None, ...] = ()
-    """The language in which the model is to write a row's source, which holds its target until then; None where the
-    source is given. Empty where all are."""
+    """The language in which the model is to write a row's source, which holds what it is written from until then; None
+    where the source is given. Empty where all are."""
 
     def to(self, device: torch.device) -> TranslationBatch:
         moved: dict[str, Any] = {
@@ -250,11 +253,12 @@ class TranslationTask(Task):
     def _batch(self, rows: Sequence[tuple[Direction, int, Sequence[int]]]) -> TranslationBatch:
         targets = [direction.targets[place] for direction, place, _ in rows]
         written = tuple(each.source if each.kind == "back-translate" else None for each, _, _ in rows)
-        # what is written in a row until the model has written its source is its target, to be translated back
+        # until the model has written a row's source there stands what it is written from, to be translated into it
         asked = [
-            (each.target, each.source) if each.kind == "back-translate" else (each.source, each.target)
+            (each.written_from or each.target, each.source) if each.kind == "back-translate"
+            else (each.source, each.target)
             for each, _, _ in rows
-        ]
+        ]  # fmt: skip
         wanted = [direction.target for direction, _, _ in rows]
         starts = [decoder_start(language, self.subwords, self.language_token) for language in wanted]
         translations = None
@@ -302,8 +306,22 @@ def denoising_directions(corpora: Sequence[Mapping[str, Sequence[Sequence[int]]]
     return [Direction(language, language, sentences, sentences, "restore") for language, sentences in rows.items()]
 
 
-def back_directions(corpora: Sequence[Mapping[str, Sequence[Sequence[int]]]], wanted: Sequence[str]) -> list[Direction]:
-    """Each of `wanted` (`de-fr`) with all sentences of its target language, whose sources the model writes itself."""
-    rows = {each.target: each.targets for each in denoising_directions(corpora)}
-    pairs = [tuple(name.split("-")) for name in wanted]
-    return [Direction(source, target, rows[target], rows[target], "back-translate") for source, target in pairs]
+def back_directions(
+    corpora: Sequence[Mapping[str, Sequence[Sequence[int]]]], wanted: Sequence[str], through: str | None = None
+) -> list[Direction]:
+    """Each of `wanted` (`de-fr`) with all sentences of its target language, whose sources the model writes itself.
+
+    Args:
+        corpora: aligned, or of one language.
+        wanted: names of directions.
+        through: write the source from the sentence in this language instead of the target's; corpora without it are
+            left out then.
+    """
+    found = []
+    for source, target in (name.split("-") for name in wanted):
+        given = through or target
+        held = [corpus for corpus in corpora if target in corpus and given in corpus]
+        sources = [row for corpus in held for row in corpus[given]]
+        targets = [row for corpus in held for row in corpus[target]]
+        found.append(Direction(source, target, sources, targets, "back-translate", given))
+    return found

@@ -34,3 +34,12 @@ def test_both_searches_translate_every_sentence(speed, tmp_path):
     found = speed.measure_search(tmp_path, sentences=6, rounds=1)
     assert set(found["bleu"]) == set(found["wall"]) == {speed.TRANSLATION_BEAM, speed.TRANSLATION_GENERATE}
     assert found["sentences"] == 6
+    # alone, for the memory, each finds the model that was trained for it
+    for name in (speed.TRANSLATION_BEAM, speed.TRANSLATION_GENERATE, speed.TRANSLATION_BARE):
+        speed.alone(name, tmp_path, 2, 6)
+
+
+def test_the_peer_of_the_search_is_ours_in_size(speed, tmp_path):
+    task, _ = speed.make_task(tmp_path)
+    ours, theirs = (sum(w.numel() for w in each.parameters()) for each in (task.model, speed.m2m100()))
+    assert ours == theirs

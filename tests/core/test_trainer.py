@@ -9,6 +9,7 @@ import torch
 from toy_task import Close, FrameTask, Penalty, Small, Tagger
 
 from speechnlp_tl.core.config import TrainConfig
+from speechnlp_tl.core.task import Term
 from speechnlp_tl.core.tracking import read_metrics
 from speechnlp_tl.core.trainer import Trainer, TrainingError
 from speechnlp_tl.errors import InputError
@@ -109,6 +110,29 @@ def test_a_term_learns_at_its_own_rate_and_the_model_at_the_runs(optimizer):
     torch.testing.assert_close(moved[7.0][0], 7 * moved[1.0][0])
     assert moved[1.0][0].abs().sum() > 0
     assert torch.equal(moved[7.0][1], moved[1.0][1])
+
+
+class Astray(Term):
+    """Gradients of the model as usual, and a huge one of its own."""
+
+    name, per_unit = "astray", False
+
+    def __init__(self, size: float):
+        super().__init__()
+        self.size, self.own = size, torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, step, source):
+        return step.features["hidden"].square().mean() + self.size * self.own
+
+
+def test_a_terms_own_gradients_are_clipped_apart_from_the_models():
+    after = {}
+    for size in (0.0, 1e3):
+        term, task = Astray(size), FrameTask()
+        settings = {"optimizer": "sgd", "momentum": 0.0, "clip_norm": 0.1, "weight_decay": 0.0, "steps": 1}
+        after[size] = weights_after(task, [term], **settings), 1 - term.own.item()
+    torch.testing.assert_close(after[0.0][0], after[1e3][0], atol=0, rtol=0)
+    assert after[1e3][1] == pytest.approx(0.1 * 0.02, rel=1e-4)
 
 
 def test_a_step_that_is_not_finite_is_skipped_counted_and_named(tmp_path):

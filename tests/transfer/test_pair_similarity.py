@@ -16,14 +16,17 @@ def make_step(one, other, mask=MASK):
     return Step(torch.zeros(()), torch.zeros(len(one), 2, 3), mask, {"one": one, "other": other})
 
 
-def test_the_value_is_the_sum_of_cosine_distances_of_real_rows():
+def test_the_value_is_the_mean_cosine_distance_of_real_rows():
     generator = torch.Generator().manual_seed(0)
     one, other = (torch.randn(3, 5, dtype=torch.float64, generator=generator) for _ in range(2))
     expected = 0.0
     for a, b in zip(one[:2].tolist(), other[:2].tolist(), strict=True):
         dot = sum(x * y for x, y in zip(a, b, strict=True))
         expected += 1 - dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
-    assert float(PairSimilarity("one", "other")(make_step(one, other), None)) == pytest.approx(expected, abs=1e-12)
+    term = PairSimilarity("one", "other")
+    assert float(term(make_step(one, other), None)) == pytest.approx(expected / 2, abs=1e-12)
+    assert not term.per_unit
+    assert float(term(make_step(one, other, torch.zeros(3, 2, dtype=torch.bool)), None)) == 0
 
 
 def test_the_gradient_is_that_of_finite_differences_and_reaches_both_sides():

@@ -86,9 +86,49 @@ def test_the_directions_are_those_without_sentences_and_say_so(config, tmp_path)
     assert "back-translation 0.5 (de-fr, fr-de)" in (trained.model_dir / "README.md").read_text()
 
 
+def test_sources_are_written_from_a_third_language(tiny, subwords, corpora):
+    rows = back_directions(corpora, ["de-fr", "fr-de"], "en")
+    assert [(each.name, each.written_from) for each in rows] == [("de-fr", "en"), ("fr-de", "en")]
+    assert rows[0].sources == corpora[1]["en"]
+    assert rows[0].targets == corpora[1]["fr"]
+    task = TranslationTask(tiny(), subwords, [*directions_of(corpora), *rows], back_translation=0.5)
+    first = sum(len(each) for each in task.directions if each.kind == "translate")
+    batch = task.load([first], 0)
+    # English pieces that ask for German stand there until German is written; the target is the true French
+    there = batch.source[0][batch.source[0] != PAD].tolist()
+    assert there == encoder_input(corpora[1]["en"][0], "en", "de", subwords, "source")
+    assert (batch.written, batch.wanted) == (("de",), ("fr",))
+    assert batch.outputs[0, :-1].tolist() == list(corpora[1]["fr"][0])
+    # so that the model sees what it makes of the English, and not of the French
+    [written] = back_translated(task.model, batch.source, batch.written, batch.wanted, subwords).tolist()
+    limit = [batch.source.shape[1] + batch.source.shape[1] // 2 + 2]
+    start, number = decoder_start("de", subwords, "source"), subwords.languages.index("de")
+    [alone] = beam_search(task.model, batch.source, start, number, 1, limits=limit, forbidden=subwords.silent("de"))
+    assert written == encoder_input(alone.pieces, "de", "fr", subwords, "source")
+
+
+def test_corpora_without_the_third_language_are_left_out(corpora):
+    alone = [{"fr": [[9], [10]]}]
+    assert len(back_directions([*corpora, *alone], ["de-fr"])[0]) == 32
+    assert len(back_directions([*corpora, *alone], ["de-fr"], "en")[0]) == 30
+
+
+def test_training_through_a_third_language_says_so(config, tmp_path):  # noqa: F811
+    experiment = load_experiment(config(back_translation=0.5, back_through="en"))
+    assert experiment.written_directions == ["de-fr", "fr-de"]
+    trained = train(experiment, tmp_path / "exp", quiet=True)
+    assert "back-translation 0.5 through en (de-fr, fr-de)" in (trained.model_dir / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
+        ({"back_through": "en"}, "'back_through' is for back-translation"),
+        ({"back_translation": 0.5, "back_through": "xx"}, "no corpus of 'train' has xx beside the target of any"),
+        (
+            {"back_translation": 0.5, "back_through": "en", "back_directions": ["de-en", "de-fr"]},
+            "has en beside the target of de-en",
+        ),
         ({"back_directions": ["de-fr"]}, "set 'back_translation' above 0"),
         ({"back_translation": 0.5, "back_directions": ["de-xx", "de-de"]}, "de-xx, de-de"),
     ],
