@@ -187,11 +187,11 @@ class MultilingualRecogniser:
         return self.languages[name]
 
     def with_language(
-        self, name: str, words: Words, seed: int = 0, column: int | None = None
+        self, name: str, words: Words, seed: int = 0, column: int | None = None, borrow: bool = True
     ) -> MultilingualRecogniser:
-        """A copy of the model that also has `name`. Its head has states borrowed from the others' (`borrow_states`);
-        with `column` it is fresh, on a fresh column of a progressive network whose lateral connections are so wide.
-        What the other languages use is the same, bit by bit.
+        """A copy of the model that also has `name`. Its head has states borrowed from the others' (`borrow_states`),
+        or with `borrow` false random ones; with `column` it is fresh, on a fresh column of a progressive network whose
+        lateral connections are so wide. What the other languages use is the same, bit by bit.
 
         Raises:
             InputError: the name is taken or impossible.
@@ -210,7 +210,7 @@ class MultilingualRecogniser:
             model.add_head(name, topology.num_pdfs)
             if column:
                 model.add_column(name, column)
-            else:
+            elif borrow:
                 # the others' columns have layers of their own
                 others = {
                     own.head: topology_of(config.of(each))

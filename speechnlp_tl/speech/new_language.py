@@ -91,6 +91,7 @@ class NewLanguageConfig(StrictModel):
     ewc: float = Field(1e4, ge=0)
     l2sp: float = Field(0.1, ge=0)
     layers: CopiedLayers = CopiedLayers()
+    borrow: bool = Field(True, description="begin with states of the old languages; false: with random weights")
     lateral: PositiveInt = Field(32, description="width of the lateral connections of a progressive network")
     anneal: float | None = Field(None, ge=0, le=1, description="as in training; for a head of random weights 0.2")
     words: WordsConfig = WordsConfig()
@@ -200,7 +201,7 @@ def learn_language(
     seconds = sum(dataset.frames) / 100.0
     config = fill_defaults(config, seconds)
     column = config.lateral if method.shared == "progressive" else None
-    grown = recognisers.with_language(language, words, config.seed, column)
+    grown = recognisers.with_language(language, words, config.seed, column, config.borrow)
     old = [name for name in grown.model.heads if name != language]
     compared = old if "kld" in method.held_back else []
     task = MultilingualTask(
@@ -209,7 +210,7 @@ def learn_language(
     fresh = _fresh_layers(method, config.layers, grown.model)
     if config.anneal is None:
         readable = [own for own in recognisers.config.languages.values() if own.head not in recognisers.config.columns]
-        flat = column is not None or bool(fresh) or not readable
+        flat = column is not None or bool(fresh) or not readable or not config.borrow
         config = config.model_copy(update={"anneal": ANNEAL if flat else 0.0})
     report, phases = _prepare(method, config, recognisers.model, grown.model, language, fresh)
     terms = _terms(method, config, recognisers.model, grown.model, old, fisher)

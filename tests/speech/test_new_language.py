@@ -108,6 +108,20 @@ def test_a_head_that_borrows_nothing_has_an_annealed_start(
     assert learned.settings.anneal == anneal
 
 
+def test_a_head_of_random_weights_may_be_wanted(lexicon: Lexicon, utterances: list[Utterance]) -> None:
+    source, learned = learn(lexicon, utterances, "new-language+frozen", borrow=False, steps=1)
+    assert learned.settings.anneal == ANNEAL
+    for borrow in (False, True):
+        grown = source.with_language("xd", words(lexicon, "xd"), seed=3, borrow=borrow)
+        other = source.with_language("xd", words(lexicon, "xd"), seed=4, borrow=borrow)
+        # the mean state of silence is the old languages' with every seed, unless nothing is borrowed
+        alike = [torch.equal(a, b) for a, b in zip(grown.model.head("xd").parameters(),
+                                                   other.model.head("xd").parameters(), strict=True)]  # fmt: skip
+        silent = torch.equal(*(each.model.head("xd").linear.weight[:1] for each in (grown, other)))
+        assert silent is borrow
+        assert not all(alike)
+
+
 def test_a_head_beside_columns_alone_has_an_annealed_start(lexicon: Lexicon, utterances: list[Utterance]) -> None:
     _, learned = learn(lexicon, utterances, "new-language+progressive", steps=1)
     column = learned.recognisers.without("xa").without("xb")

@@ -75,7 +75,7 @@ def _sweeps(corpus: str, records: Sequence[Record], out: Path) -> None:
             if match and each.target == target:
                 sides[match[1]][int(match[2])] = each
         lines = [_line(f"the {side} layers", found) for side, found in sides.items()]
-        level = {SCRATCH, "all layers copied"}
+        level = {SCRATCH, "all layers copied", "all layers copied, random head"}
         levels = {each.system: each.value for each in scored if each.target == target and each.system in level}
         figure = layer_sweep(*lines, levels, title=f"{target}: layers copied from a model of the other languages")
         save(figure, out / f"{corpus}-layers-{target.replace('/', '-')}.png")
