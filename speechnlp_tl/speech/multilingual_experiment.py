@@ -31,7 +31,9 @@ from speechnlp_tl.speech.experiment import (
     without_missing_metric,
 )
 from speechnlp_tl.speech.features import AugmentConfig, FeatureConfig
+from speechnlp_tl.speech.initial_model import begin_from
 from speechnlp_tl.speech.language_choice import measure_scores
+from speechnlp_tl.speech.models import load_multilingual, model_folder
 from speechnlp_tl.speech.multilingual import HeadKind, MultilingualRecogniser, Words, check_names
 from speechnlp_tl.speech.multilingual_task import MultilingualTask, by_language, language_problems
 from speechnlp_tl.speech.recogniser import DecodeConfig, HmmConfig
@@ -59,6 +61,9 @@ class MultilingualExperiment(StrictModel):
     data: SpeechConfig
     languages: dict[str, WordsConfig] = Field(min_length=1)
     """What each language's words are taken from; `language` is espeak-ng's code."""
+    initial: Path | None = Field(
+        None, description="a finished model to go on from: its layers, and the heads of languages that it knows"
+    )
     heads: HeadKind = "separate"
     shared_weight: float = Field(0.5, ge=0, le=1, description="of the shared head's loss where `heads` is both")
     temperature: float = Field(1.0, ge=1, description="of the languages: 1 as they are, large all alike")
@@ -154,9 +159,11 @@ def train(
 
 
 def data_digest(config: MultilingualExperiment) -> str:
-    """SHA-256 of everything the data directories, lexicons and language models say (not of the audio itself)."""
+    """SHA-256 of everything the data directories, lexicons and language models say (not of the audio itself), and of
+    the model to begin from."""
     words = [path for own in config.languages.values() for path in (own.lexicon, own.arpa)]
-    return digest_of_files([*config.data.train, *config.data.dev, *words])
+    initial = None if config.initial is None else model_folder(config.initial)
+    return digest_of_files([*config.data.train, *config.data.dev, *words, initial])
 
 
 def read_data(
@@ -228,10 +235,10 @@ def _read_all(
 def build(
     config: MultilingualExperiment, training: Sequence[Utterance], dev: Sequence[Utterance] = ()
 ) -> MultilingualRecogniser:
-    """A fresh model for the words of each language.
+    """A model for the words of each language, fresh or with the weights of `initial`.
 
     Raises:
-        InputError: words without pronunciation, of all languages.
+        InputError: words without pronunciation, of all languages; or an `initial` that does not fit.
     """
     words: dict[str, Words] = {}
     problems: list[Problem] = []
@@ -245,7 +252,10 @@ def build(
     if problems:
         raise InputError(problems)
     torch.manual_seed(config.train.seed)
-    return MultilingualRecogniser.create(config.features, config.encoder, config.hmm, words, config.heads)
+    made = MultilingualRecogniser.create(config.features, config.encoder, config.hmm, words, config.heads)
+    if config.initial is not None:
+        begin_from(made, load_multilingual(config.initial), config.initial)
+    return made
 
 
 def tuned_languages(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,29 @@ def test_training_anneals_the_flat_start(two_languages: Path, tmp_path: Path):
     )
     first, second = (each.recognisers.model.heads["xa"].linear.weight for each in (flat, annealed))
     assert not torch.equal(first, second)
+
+
+def test_training_goes_on_from_a_finished_model_with_one_language_alone(
+    run, model: Path, two_languages: Path, tmp_path: Path
+):
+    alone = CONFIG.replace("{root}/xa, {root}/xb", "{root}/xb").replace("{root}/dev", "{root}/dev_xb")
+    alone = re.sub(r"\n  xa: .*", "", alone).replace("epochs: 10", "steps: 1").replace("metric: wer,", "")
+    dev = [each for each in DataDir.read(two_languages / "dev") if each.language == "xb"]
+    DataDir(dev).write(tmp_path / "dev_xb")
+    written = alone.format(root=two_languages).replace(str(two_languages / "dev_xb"), str(tmp_path / "dev_xb"))
+    (tmp_path / "alone.yaml").write_text(f"initial: {model}\n{written}", encoding="utf-8")
+    outcome = run("train", tmp_path / "alone.yaml", "--out", tmp_path / "alone", "--set", "train.learning_rate=1e-4")
+    assert outcome.code == 0, outcome.err
+    # one small step from where it stood: as good as before, where a fresh model would know nothing
+    before, after = (json.loads((each / "dev.json").read_text())["wer"] for each in (model, tmp_path / "alone"))
+    assert after.keys() == {"xb"}
+    assert after["xb"] <= before["xb"] + 10
+    fresh = run("train", tmp_path / "alone.yaml", "--out", tmp_path / "fresh", "--set", "initial=null")
+    assert fresh.code == 0, fresh.err
+    assert json.loads((tmp_path / "fresh" / "dev.json").read_text())["wer"]["xb"] > 60
+    wide = run("train", tmp_path / "alone.yaml", "--out", tmp_path / "wide", "--set", "encoder.width=48")
+    refused(wide, "width 32 and not 48", "give the config the same 'encoder'")
+    refused(run("train", tmp_path / "alone.yaml", "--out", tmp_path / "none", "--set", "initial=nowhere"), "nowhere")
 
 
 def test_old_speech_given_later_is_heard(run, model: Path, two_languages: Path, tmp_path: Path):

@@ -65,7 +65,8 @@ def test_every_training_of_a_configuration_has_settings_that_fit(local, name: st
         if each[0] not in local.settings.UNTAUGHT
     }
     heard = {each.model for each in local.recognise.hearings(config, data, Path("runs"))}
-    assert heard == {*folders, *learned}, "what is trained is heard, and nothing else"
+    begun = {each.initial for found in made for each in found.values()}
+    assert heard == {*folders, *learned} - begun, "what is trained is heard, and nothing else"
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -127,6 +128,47 @@ def test_each_language_has_as_many_updates_and_seconds_alone_as_with_others(loca
     assert together.batch_seconds == len(config.languages) * alone.batch_seconds
     assert alone.encoder == together.encoder
     assert alone.languages["ar"] == together.languages["ar"], "the same words and language model"
+
+
+def test_the_last_steps_with_each_language_alone_are_steps_of_the_same_number(local) -> None:
+    config = load_config(RECIPE / "conf" / "real.yaml", local.settings.RecipeConfig)
+    system = "multilingual, then alone"
+    trained = config.trainings_of(Path("runs"), system, Path("data"), 1)
+    together, *alone = trained.values()
+    first = next(iter(trained))
+    assert list(together.languages) == list(config.languages)
+    assert [list(each.languages) for each in alone] == [[name] for name in config.languages]
+    for each in alone:
+        assert each.initial == first
+        assert each.train.steps + together.train.steps == config.steps
+        assert each.anneal == 0
+        assert each.encoder == together.encoder
+        assert each.batch_seconds == config.batch_seconds
+        assert str(each.data.train[0]).split("/")[1] == next(iter(each.languages))
+    assert set(config.systems_folders(Path("runs"), system, Path("data"), 1).values()) == set(trained) - {first}
+    assert first not in config.trainings_of(Path("runs"), system, Path("data"), 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"then_alone": {"steps": 1500}}, "leaves no steps with all languages"),
+        ({"then_alone": {"steps": 0}}, "greater than 0"),
+    ],
+)
+def test_last_steps_that_cannot_be_are_refused(local, change, told: str) -> None:
+    config = load_config(RECIPE / "conf" / "real.yaml", local.settings.RecipeConfig).model_dump(mode="json")
+    config["systems"]["multilingual"] |= change
+    config["picture"] = []
+    with pytest.raises(ValueError, match=told):
+        local.settings.RecipeConfig.model_validate(config)
+
+
+def test_a_method_starts_from_a_model_of_all_languages(local) -> None:
+    config = load_config(RECIPE / "conf" / "real.yaml", local.settings.RecipeConfig).model_dump(mode="json")
+    config["methods"]["frozen"]["source"] = "multilingual, then alone"
+    with pytest.raises(ValueError, match="'source' names no system: multilingual, then alone"):
+        local.settings.RecipeConfig.model_validate(config)
 
 
 def test_made_languages_are_heard_before_the_real_ones(local) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from settings import ALONE, JOINT, SCRATCH, RecipeConfig, data_digest, tests
+from settings import JOINT, SCRATCH, RecipeConfig, data_digest, tests
 
 from data_prep.command import run
 from recipes.run_records import digest_of, in_parallel, record_of, write_record
@@ -56,7 +56,7 @@ def _hearings(config: RecipeConfig, data: Path, runs: Path) -> Iterator[Hearing]
     for system, own in config.systems.items():
         for seed in config.seeds_of(own.seeds):
             folders = config.systems_folders(runs, system, data, seed)
-            if system == ALONE:
+            if config.is_apart(system):
                 yield from (Hearing(folder, (language,)) for language, folder in folders.items())
             else:
                 yield Hearing(next(iter(folders.values())), tuple(folders), choose=True)

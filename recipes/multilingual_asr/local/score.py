@@ -92,7 +92,8 @@ def _systems(config: RecipeConfig, heard: Heard, common: dict[str, Any]) -> list
                 found.append(_error_rate(heard, scored, models, language, test, told))
                 if system == ALONE:
                     continue
-                found.append(_chosen(heard, models, language, test, told))
+                if not config.is_apart(system):
+                    found.append(_chosen(heard, models, language, test, told))
                 if ALONE in config.systems:
                     alone = _alone(config, heard, language, test, seeds)
                     found.append(_change(scored, alone, told))

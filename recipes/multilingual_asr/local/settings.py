@@ -33,10 +33,18 @@ ALL = "all"
 """The budget that is all of a language's speech."""
 
 
+class AloneConfig(StrictModel):
+    """Training on one language behind that on all."""
+
+    steps: PositiveInt = Field(description="of a language; those on all are fewer by as many")
+    settings: dict[str, Any] = Field(default_factory=dict, description="of the experiment, over the system's")
+
+
 class SystemConfig(StrictModel):
     """One row of the table of systems."""
 
     settings: dict[str, Any] = Field(default_factory=dict, description="of the experiment, over the common ones")
+    then_alone: AloneConfig | None = Field(None, description="its last steps, with each language alone")
     pretraining: bool = Field(False, description="on the languages of 'pretrain' alone")
     seeds: PositiveInt | None = Field(None, description="no more than so many")
 
@@ -94,15 +102,19 @@ class RecipeConfig(StrictModel):
             raise ValueError("a new language needs 'minutes'; 'targets: []' learns none")
         if any(system.pretraining for system in self.systems.values()) and not self.pretrain:
             raise ValueError("'pretraining' needs languages under 'pretrain'")
-        wrong = [name for name in self.picture if name not in self.systems or name == ALONE]
+        wrong = [name for name in self.picture if name not in self.systems or self.is_apart(name)]
         if wrong:
             raise ValueError(f"'picture' names no multilingual system: {', '.join(wrong)}")
+        long = [name for name, own in self.systems.items() if own.then_alone and own.then_alone.steps >= self.steps]
+        if long:
+            raise ValueError(f"'then_alone' leaves no steps with all languages: {', '.join(long)}")
         alone = self.systems.get(ALONE)
         if alone and any(
             len(self.seeds_of(alone.seeds)) < len(self.seeds_of(own.seeds)) for own in self.systems.values()
         ):
             raise ValueError(f"'{ALONE}' has fewer seeds than a system that is compared with it")
-        sources = {method.source for method in self.methods.values()} - {"others", *self.systems}
+        together = [name for name in self.systems if not self.is_apart(name)]
+        sources = {method.source for method in self.methods.values()} - {"others", *together}
         if sources:
             raise ValueError(f"'source' names no system: {', '.join(sorted(sources))}")
         budgets = [
@@ -123,6 +135,10 @@ class RecipeConfig(StrictModel):
     def learned(self) -> list[str]:
         """Languages that are learned as new ones, each in turn."""
         return list(self.languages) if self.targets is None else self.targets
+
+    def is_apart(self, system: str) -> bool:
+        """Whether a system has a model for each language."""
+        return system == ALONE or self.systems[system].then_alone is not None
 
     def languages_of(self, system: str) -> list[str]:
         """What a system is trained on."""
@@ -184,21 +200,38 @@ class RecipeConfig(StrictModel):
     def folder(self, runs: Path, name: str, experiment: MultilingualExperiment, seed: int) -> Path:
         """Of a training, named after all that it depends on."""
         depends = experiment.model_dump(mode="json")
+        if experiment.initial is None:
+            del depends["initial"]  # so that what was trained before there was one is found
         text = [data_digest(Path(path)) for path in [*experiment.data.train, *experiment.data.dev]]
         text += [words_digest(words) for words in experiment.languages.values()]
         return runs / f"{plain(name)}.{seed}-{digest_of([depends, text])}"
 
     def systems_folders(self, runs: Path, system: str, data: Path, seed: int) -> dict[str, Path]:
         """Each language -> the folder of the model that hears it."""
-        settings = self.systems[system].settings
-        languages = self.languages_of(system)
+        found: dict[str, Path] = {}
+        for folder, experiment in self.trainings_of(runs, system, data, seed).items():
+            found |= dict.fromkeys(experiment.languages, folder)
+        return found
+
+    def trainings_of(self, runs: Path, system: str, data: Path, seed: int) -> dict[Path, MultilingualExperiment]:
+        """What is trained for a system, by folder: what others begin from comes first."""
+        own, languages = self.systems[system], self.languages_of(system)
         if system == ALONE:
-            return {
-                name: self.folder(runs, f"{ALONE} {name}", self.experiment_of([name], data, seed, settings), seed)
-                for name in languages
-            }
-        experiment = self.experiment_of(languages, data, seed, settings)
-        return dict.fromkeys(languages, self.folder(runs, system, experiment, seed))
+            alone = [self.experiment_of([name], data, seed, own.settings) for name in languages]
+            return {self.folder(runs, f"{ALONE} {next(iter(each.languages))}", each, seed): each for each in alone}
+        if own.then_alone is None:
+            experiment = self.experiment_of(languages, data, seed, own.settings)
+            return {self.folder(runs, system, experiment, seed): experiment}
+        steps = own.then_alone.steps
+        together = self.experiment_of(languages, data, seed, own.settings, self.steps - steps)
+        first = self.folder(runs, f"{system}, together", together, seed)
+        found = {first: together}
+        for name in languages:
+            # states are aligned already, so nothing is annealed
+            settings = {**own.settings, "anneal": 0.0, **own.then_alone.settings, "initial": str(first)}
+            each = self.experiment_of([name], data, seed, settings, steps)
+            found[self.folder(runs, f"{system}, {name}", each, seed)] = each
+        return found
 
     def source_folder(self, runs: Path, method: str, target: str, data: Path, seed: int) -> Path:
         """Of the model that a method teaches `target`."""

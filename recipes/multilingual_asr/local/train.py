@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from settings import ALONE, SCRATCH, UNTAUGHT, RecipeConfig
+from settings import SCRATCH, UNTAUGHT, RecipeConfig
 
 from data_prep.command import run
 from recipes.run_records import in_parallel
@@ -30,7 +30,10 @@ def _work(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.conf, RecipeConfig)
     # seed by seed, so that a table is there early
     for seed in range(config.seeds):
-        in_parallel(_train, list(trainings(config, arguments.data, arguments.runs, seed).items()), arguments.jobs)
+        work = list(trainings(config, arguments.data, arguments.runs, seed).items())
+        for later in (False, True):  # what others begin from comes first
+            now = [item for item in work if (item[1].initial is not None) is later]
+            in_parallel(_train, now, arguments.jobs)
 
 
 def trainings(config: RecipeConfig, data: Path, runs: Path, seed: int) -> dict[Path, MultilingualExperiment]:
@@ -39,10 +42,7 @@ def trainings(config: RecipeConfig, data: Path, runs: Path, seed: int) -> dict[P
     for system, own in config.systems.items():
         if seed not in config.seeds_of(own.seeds):
             continue
-        folders = config.systems_folders(runs, system, data, seed)
-        for language, folder in folders.items():
-            languages = [language] if system == ALONE else config.languages_of(system)
-            found[folder] = config.experiment_of(languages, data, seed, own.settings)
+        found |= config.trainings_of(runs, system, data, seed)
     for method, target, minutes, of_seed in config.learnings(data):
         if of_seed != seed:
             continue
