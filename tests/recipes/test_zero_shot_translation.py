@@ -36,7 +36,7 @@ def local() -> Iterator[SimpleNamespace]:
     sys.modules.update(earlier)
 
 
-@pytest.mark.parametrize("name", ["synthetic", "small", "czech", "tatoeba", "base"])
+@pytest.mark.parametrize("name", ["synthetic", "small", "networks", "czech", "tatoeba", "base"])
 def test_no_training_or_dev_text_of_a_zero_shot_system_joins_the_unseen_pair(local, name: str) -> None:
     config = load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig)
     left, hub, right = config.languages
@@ -77,19 +77,27 @@ def test_a_new_language_is_measured_with_each_and_beside_the_old_directions(loca
         ("en", "en"),
     }
     assert local.translate.encoded(config, "Czech alone") == []
-    assert config.line("Czech, ewc") == ["multilingual", "denoising, similarity, back-translation", "Czech, ewc"]
+    assert config.line("Czech, ewc") == [
+        "multilingual",
+        "denoising, similarity, back-translation through English",
+        "Czech, ewc",
+    ]
     made = config.experiment_of("Czech, ewc", Path("data"), Path("runs"), 0)
     assert [set(files) for files in made.initial.ewc_text] == [{"de", "en"}, {"en", "fr"}]
     assert made.data.train == [{name: f"data/train/cs-en/{name}.txt" for name in ("cs", "en")}]
 
 
-def test_a_language_is_added_to_the_very_models_of_the_core(local) -> None:
-    core, added = (
-        load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig) for name in ("small", "czech")
+@pytest.mark.parametrize(
+    ("beside", "system"),
+    [("czech", "denoising, similarity, back-translation through English"), ("networks", "more steps")],
+)
+def test_other_configurations_start_from_the_very_models_of_the_core(local, beside: str, system: str) -> None:
+    core, other = (
+        load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig) for name in ("small", beside)
     )
-    for name in ("multilingual", "denoising, similarity, back-translation"):
+    for name in ("multilingual", system):
         place = Path("runs"), name, Path("data"), 0
-        assert core.folder(*place) == added.folder(*place)
+        assert core.folder(*place) == other.folder(*place)
 
 
 def test_a_training_is_named_after_all_that_it_depends_on(local) -> None:
