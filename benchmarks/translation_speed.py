@@ -213,16 +213,15 @@ def measure_training(folder: Path, steps: int, rounds: int) -> dict[str, Any]:
 
 def train_searchers(folder: Path) -> None:
     """Both models for the search, into the folder."""
-    from safetensors.torch import save_file
-
     from speechnlp_tl.core.checkpoint import module_tensors
+    from speechnlp_tl.transfer.tensor_files import write_tensors
 
     task, _ = make_task(folder, LEARNING_TOKENS)
     batches, config, peer = batches_of(task, LEARNING_STEPS), train_config(LEARNING_STEPS), m2m100()
     ours(task, config)
     huggingface(peer, batches, config)
     for name, model in ((TRANSLATION_BEAM, task.model), (TRANSLATION_GENERATE, peer)):
-        save_file(module_tensors(model), searcher_file(folder, name))
+        write_tensors(searcher_file(folder, name), module_tensors(model))
 
 
 def searcher_file(folder: Path, name: str) -> Path:
@@ -230,13 +229,11 @@ def searcher_file(folder: Path, name: str) -> Path:
 
 
 def load_searcher(folder: Path, name: str, model: Any) -> Any:
-    from safetensors.torch import load_file
+    from speechnlp_tl.core.checkpoint import load_module
+    from speechnlp_tl.transfer.tensor_files import read_tensors
 
-    # M2M-100's output is its embedding, and the file has one of the two
-    missing, unknown = model.load_state_dict(load_file(searcher_file(folder, name)), strict=False)
-    if unknown or set(missing) - {"lm_head.weight", "model.encoder.embed_tokens.weight",
-                                  "model.decoder.embed_tokens.weight", "model.shared.weight"}:  # fmt: skip
-        raise SystemExit(f"weights of {name} do not fit: {missing}, {unknown}")
+    path = searcher_file(folder, name)
+    load_module(model, read_tensors(path), path)
     return model.eval()
 
 
