@@ -79,13 +79,13 @@ def beam_search(
             last = tokens[:, :, -1:].flatten(0, 1)
             languages = torch.full((len(last),), language, device=device)
             logits = model.decode(states, mask, last, languages, cache)[:, -1].float()
-            whole = logits.logsumexp(-1, keepdim=True)
-            logits[:, banned] = -torch.inf
-            ended = (scores + (logits[:, [END]] - whole).double().view_as(scores)).tolist()
-            logits[:, END] = -torch.inf
+            said = logits.log_softmax(-1)
+            said[:, banned] = -torch.inf
+            ended = (scores + said[:, END].double().view_as(scores)).tolist()
+            said[:, END] = -torch.inf
             # the best of a row are among the best of each of its hypotheses
-            top, piece = logits.topk(min(beam, logits.shape[-1] - 1), dim=-1)
-            totals = scores.unsqueeze(-1) + (top - whole).double().unflatten(0, (len(active), width))
+            top, piece = said.topk(min(beam, said.shape[-1] - 1), dim=-1)
+            totals = scores.unsqueeze(-1) + top.double().unflatten(0, (len(active), width))
             best, index = totals.flatten(1).topk(min(beam, width * top.shape[-1]), dim=1)
             pairs = zip(active, ended, best.tolist(), tokens, strict=True)
             keep = [place for place, each in enumerate(pairs) if not ends[each[0]].take(*each[1:], length)]

@@ -21,7 +21,7 @@ from speechnlp_tl.evaluation.results import Record
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "zero_shot_translation"
-MODULES = ("settings", "translate", "score", "tables")
+MODULES = ("settings", "train", "translate", "score", "tables")
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +42,15 @@ def test_no_training_or_dev_text_of_a_zero_shot_system_joins_the_unseen_pair(loc
     left, hub, right = config.languages
     halves = {frozenset((left, hub)), frozenset((hub, right))}
     zero_shot = [
-        name for name in config.trained if all(config.systems[each].pairs is None for each in config.line(name))
+        name
+        for name in config.trained
+        if all(config.systems[each].pairs is None or config.systems[each].written_by for each in config.line(name))
     ]
     assert len(zero_shot) > 1
     for system in zero_shot:
         data = config.experiment_of(system, Path("data"), Path("runs"), 0).data
-        assert {frozenset(files) for files in [*data.train, *data.dev]} == halves
+        given = [files for files in data.train if "written-" not in str(files)]
+        assert {frozenset(files) for files in [*given, *data.dev]} <= halves
         assert set(config.unseen) <= set(config.directions(system))
 
 
@@ -61,6 +64,84 @@ def test_remedies_start_from_one_model_and_are_trained_as_long(local) -> None:
     assert made["more steps"].denoising == made["more steps"].similarity == made["more steps"].back_translation == 0
     assert made["back-translation"].written_directions == ["de-fr", "fr-de"]
     assert config.trained.index("multilingual") < min(map(config.trained.index, started))
+
+
+WRITING = """
+languages: [de, en, fr]
+experiment: {train: {steps: 3}}
+systems:
+  student: {pairs: [de-en, "de-fr:written"], written_by: teacher}
+  teacher: {}
+"""
+
+
+def test_what_one_system_writes_another_is_trained_on(local, tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(WRITING)
+    config = load_config(path, local.settings.RecipeConfig)
+    data, runs = tmp_path / "data", tmp_path / "runs"
+    text = {"de-en": {"de": "eins\nzwei\ndrei\n", "en": "one\ntwo\nthree\n"},
+            "en-fr": {"en": "four\nfive\n", "fr": "quatre\ncinq\n"}}  # fmt: skip
+    for half, sides in text.items():
+        (data / "train" / half).mkdir(parents=True)
+        for language, lines in sides.items():
+            (data / "train" / half / f"{language}.txt").write_text(lines)
+    assert config.trained == ["teacher", "student"]
+    folders = config.written("student", data, runs, 0)
+    asked = []
+
+    class Teacher:
+        transformer = SimpleNamespace(to=lambda device: None)
+
+        def translate(self, lines, target, search, source):
+            asked.append((target, source))
+            # a sentence that it says nothing to is left out
+            return SimpleNamespace(lines=["" if line == "two" else f"{target} {line}" for line in lines])
+
+    monkeypatch.setattr(local.train, "load_translation_model", lambda folder: Teacher())
+    for half, folder in folders.items():
+        local.train._write((config, "student", data, runs, 0, half, folder))
+    assert asked == [("fr", "en"), ("de", "en")]
+
+    def read(files):
+        return [[Path(file).read_text().split("\n")[:-1] for file in each.values()] for each in files]
+
+    made = config.experiment_of("student", data, runs, 0).data
+    assert [list(each) for each in made.train] == [["de", "en"], ["de", "fr"], ["de", "fr"]]
+    assert read(made.train[1:]) == [
+        [["eins", "drei"], ["fr one", "fr three"]],
+        [["de four", "de five"], ["quatre", "cinq"]],
+    ]
+    assert [list(each) for each in made.dev] == [["de", "en"]]
+    assert json.loads(local.train.record_of(folders["de-en"]).read_text())["rows"] == 2
+
+
+def test_text_is_written_anew_where_its_writer_or_its_search_is_another(local, tmp_path: Path) -> None:
+    path, place = tmp_path / "c.yaml", (Path("data"), Path("runs"))
+    found = []
+    for changed in (("", ""), ("steps: 3", "steps: 4"), ("systems", "search: {beam: 2}\nsystems")):
+        path.write_text(WRITING.replace(*changed))
+        config = load_config(path, local.settings.RecipeConfig)
+        found += [config.written("student", *place, seed)[half] for seed in (0, 1) for half in ("de-en", "en-fr")]
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (", written_by: teacher", "", "'written_by' and a training set like de-fr:written need each other"),
+        (', "de-fr:written"', "", "'written_by' and a training set like de-fr:written need each other"),
+        ("de-fr:written", "de-en:written", "what is written is the unseen pair, de-fr:written, not de-en:written"),
+        ("teacher}", "student}", "goes round in a circle: student"),
+        ("teacher}", "nobody}", "name no trained system: nobody"),
+        ("teacher: {}", "teacher: {seeds: 1}\nseeds: 2", r"the system that it needs: student \(teacher\)"),
+    ],
+)  # fmt: skip
+def test_text_that_nobody_can_write_is_refused(local, tmp_path: Path, old: str, new: str, told: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(WRITING.replace(old, new))
+    with pytest.raises(InputError, match=told):
+        load_config(path, local.settings.RecipeConfig)
 
 
 def test_a_new_language_is_measured_with_each_and_beside_the_old_directions(local) -> None:

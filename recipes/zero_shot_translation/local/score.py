@@ -14,6 +14,7 @@ from settings import RECIPE, Direction, RecipeConfig
 from translate import encodings_file, read_test
 
 from data_prep.command import run
+from recipes.run_records import record_of
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.embeddings.retrieval import neighbours
 from speechnlp_tl.evaluation.bleu import compare_scores, corpus_score
@@ -180,12 +181,16 @@ def _facts(config: RecipeConfig, arguments: argparse.Namespace, system: str) -> 
     folders = [config.folder(arguments.runs, system, arguments.data, seed) for seed in config.seeds_of(system)]
     costs = [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in folders]
     commit = json.loads((folders[0] / "environment.json").read_text(encoding="utf-8")).get("commit")
-    # with what it started from: a remedy is not to be had without
-    earlier = [config.folder(arguments.runs, name, arguments.data, seed)
-               for name in config.line(system)[:-1] for seed in config.seeds_of(system)]  # fmt: skip
-    costs += [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in earlier]
+    # with what it needs: a remedy is not to be had without
+    place = arguments.data, arguments.runs
+    earlier = [config.folder(arguments.runs, name, arguments.data, seed) / "run.json"
+               for name in config.needed(system) for seed in config.seeds_of(system)]  # fmt: skip
+    if config.systems[system].written_by is not None:
+        earlier += [record_of(folder) for seed in config.seeds_of(system)
+                    for folder in config.written(system, *place, seed).values()]  # fmt: skip
+    costs += [json.loads(file.read_text(encoding="utf-8")) for file in earlier]
     wall = sum(each["wall_s"] for each in costs) / len(folders)
-    return facts | {"wall_s": wall, "peak_mb": max(each["peak_mb"] for each in costs), "commit": commit}
+    return facts | {"wall_s": wall, "peak_mb": max(each.get("peak_mb", 0) for each in costs), "commit": commit}
 
 
 def _training_text(data: Path, config: RecipeConfig) -> dict[str, list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from speechnlp_tl.translation.translation_model import SearchConfig
 
 RECIPE = "zero_shot_translation"
 Direction = tuple[str, str]
+WRITTEN = ":written"
 
 
 class SystemConfig(StrictModel):
@@ -25,8 +26,10 @@ class SystemConfig(StrictModel):
 
     pairs: list[str] | None = Field(
         None,
-        description="training sets: de-fr, its first sentences de-fr:1000, or de-en:all; the halves when not given",
+        description="training sets: de-fr, its first sentences de-fr:1000, all captions de-en:all, or de-fr:written, "
+        "the halves with what 'written_by' makes of their English; the halves when not given",
     )
+    written_by: str | None = Field(None, description="system whose model of the same seed writes 'de-fr:written'")
     initial_of: str | None = Field(None, description="system whose model of the same seed training starts from")
     initial: dict[str, Any] = Field(
         default_factory=dict, description="what is kept of it, as 'initial' of an experiment"
@@ -42,13 +45,16 @@ class SystemConfig(StrictModel):
 
     @model_validator(mode="after")
     def _means_something(self) -> SystemConfig:
+        wanted = any(pair.endswith(WRITTEN) for pair in self.pairs or [])
+        if wanted != (self.written_by is not None):
+            raise ValueError("'written_by' and a training set like de-fr:written need each other")
         if self.pivot_of is not None and (self.pairs or self.settings or self.model or self.train or self.initial_of):
             raise ValueError("a pivot trains nothing: it has 'pivot_of' and no other setting but 'seeds'")
         if self.initial and self.initial_of is None:
             raise ValueError("'initial' says what is kept of the model that 'initial_of' names")
         wrong = [pair for pair in self.pairs or [] if not _is_set(pair)]
         if wrong:
-            raise ValueError(f"training sets are de-fr, de-fr:1000 or de-en:all, not {', '.join(wrong)}")
+            raise ValueError(f"training sets are de-fr, de-fr:1000, de-en:all or de-fr:written, not {', '.join(wrong)}")
         return self
 
 
@@ -72,23 +78,48 @@ class RecipeConfig(StrictModel):
 
     @model_validator(mode="after")
     def _fit_together(self) -> RecipeConfig:
-        named = [name for s in self.systems.values() for name in [*(s.pivot_of or []), s.initial_of or ""] if name]
+        named = [name for system in self.systems for name in self._named(system)]
         own = [name for name, system in self.systems.items() if system.pivot_of is None]
         unknown = sorted({name for name in [*named, *self.picture] if name not in own})
         if unknown:
-            raise ValueError(f"'pivot_of', 'initial_of' and 'picture' name no trained system: {', '.join(unknown)}")
+            what = "'pivot_of', 'initial_of', 'written_by' and 'picture' name"
+            raise ValueError(f"{what} no trained system: {', '.join(unknown)}")
         lacking = [
             f"{name} ({other})"
-            for name, system in self.systems.items()
-            for other in [*(system.pivot_of or []), *([system.initial_of] if system.initial_of else [])]
+            for name in self.systems
+            for other in self._named(name)
             if len(self.seeds_of(name)) > len(self.seeds_of(other))
         ]
         if lacking:
             raise ValueError(f"more seeds than the system that it needs: {', '.join(lacking)}")
-        circular = [name for name in own if len(self.line(name)) > len(own)]
+        circular = [name for name in own if name in self.needed(name)]
         if circular:
-            raise ValueError(f"'initial_of' goes round in a circle: {', '.join(circular)}")
+            raise ValueError(f"'initial_of' or 'written_by' goes round in a circle: {', '.join(circular)}")
+        left, _, right = self.languages
+        wrong = {
+            pair
+            for system in self.systems.values()
+            for pair in system.pairs or []
+            if pair.endswith(WRITTEN) and pair != f"{left}-{right}{WRITTEN}"
+        }
+        if wrong:
+            raise ValueError(f"what is written is the unseen pair, {left}-{right}{WRITTEN}, not {', '.join(wrong)}")
         return self
+
+    def _named(self, system: str) -> list[str]:
+        """The systems that one names."""
+        own = self.systems[system]
+        return [name for name in [*(own.pivot_of or []), own.initial_of, own.written_by] if name is not None]
+
+    def needed(self, system: str) -> set[str]:
+        """All systems that are trained before one: those that it starts from, and that write its text."""
+        found: set[str] = set()
+        left = [system]
+        while left:
+            new = set(self._named(left.pop())) - found
+            found |= new
+            left += new
+        return found
 
     def line(self, system: str) -> list[str]:
         """The systems that a system starts from, the first one first, and itself."""
@@ -99,9 +130,9 @@ class RecipeConfig(StrictModel):
 
     @property
     def trained(self) -> list[str]:
-        """Systems with a model of their own; those that others start from come first."""
+        """Systems with a model of their own; those that others need come first."""
         own = [name for name, system in self.systems.items() if system.pivot_of is None]
-        return sorted(own, key=lambda name: len(self.line(name)))
+        return sorted(own, key=lambda name: len(self.needed(name)))
 
     @property
     def halves(self) -> list[str]:
@@ -170,9 +201,8 @@ class RecipeConfig(StrictModel):
         if own.initial_of is not None:
             content["initial"] = {"model": str(self.folder(runs, own.initial_of, data, seed)), **own.initial}
             if own.initial.get("ewc") is not None:
-                content["initial"]["ewc_text"] = list(self._files(data, "train", self.pairs(own.initial_of)))
-        # dev text in the trained directions only: the unseen pair chooses nothing
-        text = {part: list(self._files(data, part, self.pairs(system))) for part in ("train", "dev")}
+                content["initial"]["ewc_text"] = self._train_files(own.initial_of, data, runs, seed)
+        text = {"train": self._train_files(system, data, runs, seed), "dev": self._dev_files(system, data)}
         content["data"] = {**content.get("data", {}), **text}
         try:
             return TranslationExperiment.model_validate(content)
@@ -182,27 +212,49 @@ class RecipeConfig(StrictModel):
     def folder(self, runs: Path, system: str, data: Path, seed: int) -> Path:
         """Of a training, named after all that it depends on."""
         depends = self.experiment_of(system, data, runs, seed).model_dump(mode="json")
-        text = [text_digest(data, part, list(self._files(data, part, self.pairs(system)))) for part in ("train", "dev")]
+        train, dev = self._train_files(system, data, runs, seed), self._dev_files(system, data)
+        text = [text_digest(train), text_digest(dev)]
         return runs / f"{plain(system)}.{seed}-{digest_of([depends, text])}"
+
+    def written(self, system: str, data: Path, runs: Path, seed: int) -> dict[str, Path]:
+        """Folders of what another system writes for one: half -> its folder, named after all that it depends on."""
+        writer = self.systems[system].written_by
+        assert writer is not None
+        halves = {half: {name: str(data / "train" / half / f"{name}.txt") for name in _ends(half)}
+                  for half in self.halves}  # fmt: skip
+        depends = [self.folder(runs, writer, data, seed).name, self.search.model_dump(mode="json")]
+        return {
+            half: runs / f"written-{half}-by-{plain(writer)}.{seed}-{digest_of([depends, text_digest([files])])}"
+            for half, files in halves.items()
+        }
 
     def translations(self, out: Path, runs: Path, system: str, data: Path, seed: int) -> Path:
         """Folder of a system's translations, named after the models that make them."""
         models = [self.folder(runs, name, data, seed).name for name, _ in self.way(system, self.directions(system)[0])]
         files = {language: str(data / "test" / f"{language}.txt") for language in self.all_languages}
-        depends = [models, self.search.model_dump(mode="json"), text_digest(data, "test", [files])]
+        depends = [models, self.search.model_dump(mode="json"), text_digest([files])]
         return out / f"{plain(system)}.{seed}-{digest_of(depends)}"
 
-    def _files(self, data: Path, part: str, pairs: Sequence[str]) -> Iterator[dict[str, str]]:
-        for pair in pairs:
-            folder = data / part / pair.replace(":", "-") if part == "train" else data / part
-            yield {language: str(folder / f"{language}.txt") for language in _ends(pair)}
+    def _train_files(self, system: str, data: Path, runs: Path, seed: int) -> list[dict[str, str]]:
+        folders = []
+        for pair in self.pairs(system):
+            if pair.endswith(WRITTEN):
+                folders += [(pair, folder) for folder in self.written(system, data, runs, seed).values()]
+            else:
+                folders.append((pair, data / "train" / pair.replace(":", "-")))
+        return [{name: str(folder / f"{name}.txt") for name in _ends(pair)} for pair, folder in folders]
+
+    def _dev_files(self, system: str, data: Path) -> list[dict[str, str]]:
+        """Of the directions with sentences alone: the unseen pair chooses nothing."""
+        pairs = [pair for pair in self.pairs(system) if not pair.endswith(WRITTEN)]
+        return [{name: str(data / "dev" / f"{name}.txt") for name in _ends(pair)} for pair in pairs]
 
     @property
     def all_languages(self) -> list[str]:
         return [*self.languages, *([self.new_language.name] if self.new_language else [])]
 
 
-def text_digest(data: Path, part: str, corpora: Sequence[Mapping[str, str]]) -> list[str]:
+def text_digest(corpora: Sequence[Mapping[str, str]]) -> list[str]:
     """Of what stands in the files; nothing for one that is not there, which is told when it is read."""
     return [_digest(path, path.stat().st_mtime_ns) for each in corpora for path in map(Path, each.values())
             if path.is_file()]  # fmt: skip
@@ -229,4 +281,6 @@ def _ends(pair: str) -> Direction:
 
 def _is_set(pair: str) -> bool:
     name, _, count = pair.partition(":")
-    return len(name.split("-")) == 2 and (":" not in pair or count == "all" or (count.isdigit() and int(count) > 0))
+    return len(name.split("-")) == 2 and (
+        ":" not in pair or count in ("all", "written") or (count.isdigit() and int(count) > 0)
+    )

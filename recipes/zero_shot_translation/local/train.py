@@ -1,17 +1,21 @@
-"""Stage 2: a model for each system and seed."""
+"""Stage 2: a model for each system and seed, and the text that one writes for another."""
 
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 import torch
 from settings import RecipeConfig
 
 from data_prep.command import run
-from recipes.run_records import in_parallel
+from recipes.run_records import in_parallel, record_of, write_record
+from speechnlp_tl.atomic import write_text
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.translation.experiment import TranslationExperiment, train
+from speechnlp_tl.translation.parallel_text import read_parallel
+from speechnlp_tl.translation.translation_model import load_translation_model
 
 
 def main() -> None:
@@ -26,16 +30,44 @@ def main() -> None:
 def _work(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.conf, RecipeConfig)
     place = arguments.data, arguments.runs
-    # seed by seed, so that a table is there early; first the models that others start from
+    # seed by seed, so that a table is there early; first the models that others need
     for seed in range(config.seeds):
         named = [name for name in config.trained if seed in config.seeds_of(name)]
-        for depth in sorted({len(config.line(name)) for name in named}):
+        for depth in sorted({len(config.needed(name)) for name in named}):
+            members = [name for name in named if len(config.needed(name)) == depth]
+            wanted = [name for name in members if config.systems[name].written_by is not None]
+            texts = {folder: (config, name, *place, seed, half, folder)
+                     for name in wanted for half, folder in config.written(name, *place, seed).items()}  # fmt: skip
+            # named after their text: the folders of trainings are asked for when it is there
+            in_parallel(
+                _write, [item for folder, item in texts.items() if not record_of(folder).is_file()], arguments.jobs
+            )
             work = [
                 (config.experiment_of(name, *place, seed), config.folder(arguments.runs, name, arguments.data, seed))
-                for name in named
-                if len(config.line(name)) == depth
+                for name in members
             ]
             in_parallel(_train, work, arguments.jobs)
+
+
+def _write(item: tuple[RecipeConfig, str, Path, Path, int, str, Path]) -> str:
+    """One half of the unseen pair: the sentences of a half, beside what the writer makes of their English in the
+    language that the half lacks."""
+    torch.set_num_threads(1)
+    config, system, data, runs, seed, half, folder = item
+    left, hub, right = config.languages
+    own, other = (left, right) if half == config.halves[0] else (right, left)
+    text = read_parallel({name: data / "train" / half / f"{name}.txt" for name in (own, hub)}).sentences
+    writer = config.systems[system].written_by
+    assert writer is not None
+    started = time.monotonic()
+    model = load_translation_model(config.folder(runs, writer, data, seed))
+    model.transformer.to("cuda" if torch.cuda.is_available() else "cpu")
+    made = model.translate(text[hub], other, config.search, hub).lines
+    rows = [row for row in zip(text[own], made, strict=True) if row[1]]
+    for name, lines in zip((own, other), zip(*rows, strict=True), strict=True):
+        write_text(folder / f"{name}.txt", "".join(f"{line}\n" for line in lines))
+    write_record(record_of(folder), {"wall_s": time.monotonic() - started, "rows": len(rows)})
+    return f"{half}, {other} by {writer}, seed {seed}: {len(rows)} of {len(made)} sentences"
 
 
 def _train(item: tuple[TranslationExperiment, Path]) -> str:
