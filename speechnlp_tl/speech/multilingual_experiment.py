@@ -126,7 +126,7 @@ def train(
         out: experiment folder: resolved config, checkpoints, metrics, and the finished model in `model/`.
         quiet: no progress bar.
         allow_pipes: run commands that stand in wav.scp.
-        say: told, before training, how much speech each language has.
+        say: told, before training, how much speech each language has, and which heads `initial` gives no weights.
 
     Raises:
         InputError: unusable data or config, or an `out` that holds another experiment.
@@ -138,12 +138,15 @@ def train(
         model_dir = folder.model_dir
         return Trained(MultilingualRecogniser.load(model_dir), model_dir, None, _saved_wer(out), processes.main)
     training, dev = read_data(config.data, list(config.languages), allow_pipes)
-    recognisers = build(config, training, dev)
+    recognisers, begun = build(config, training, dev)
     if not folder.known:
         check_audio([*training, *dev], config.features)
     task = _task(config, recognisers, training, dev, allow_pipes)
     if say is not None and processes.main:
-        for line in _amounts(task):
+        for line in [
+            *_amounts(task),
+            *(f"head {name} begins with random weights: 'initial' has none" for name in begun),
+        ]:
             say(line)
     layers = {f"layer{number}": config.encoder.width for number in range(1, config.encoder.layers + 1)}
     terms = domain_terms(config.method, layers, config.train.seed, domains=len(config.languages))
@@ -234,8 +237,8 @@ def _read_all(
 
 def build(
     config: MultilingualExperiment, training: Sequence[Utterance], dev: Sequence[Utterance] = ()
-) -> MultilingualRecogniser:
-    """A model for the words of each language, fresh or with the weights of `initial`.
+) -> tuple[MultilingualRecogniser, list[str]]:
+    """A model for the words of each language, fresh or with the weights of `initial`, and the heads it has none for.
 
     Raises:
         InputError: words without pronunciation, of all languages; or an `initial` that does not fit.
@@ -253,9 +256,9 @@ def build(
         raise InputError(problems)
     torch.manual_seed(config.train.seed)
     made = MultilingualRecogniser.create(config.features, config.encoder, config.hmm, words, config.heads)
-    if config.initial is not None:
-        begin_from(made, load_multilingual(config.initial), config.initial)
-    return made
+    if config.initial is None:
+        return made, []
+    return made, begin_from(made, load_multilingual(config.initial), config.initial)
 
 
 def tuned_languages(

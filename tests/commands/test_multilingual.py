@@ -108,6 +108,13 @@ def test_training_goes_on_from_a_finished_model_with_one_language_alone(
     before, after = (json.loads((each / "dev.json").read_text())["wer"] for each in (model, tmp_path / "alone"))
     assert after.keys() == {"xb"}
     assert after["xb"] <= before["xb"] + 10
+    assert "random weights" not in outcome.err
+    both = CONFIG.format(root=two_languages).replace("epochs: 10", "steps: 1").replace("metric: wer,", "")
+    (tmp_path / "both.yaml").write_text(f"initial: {tmp_path / 'alone'}\n{both}", encoding="utf-8")
+    outcome = run("train", tmp_path / "both.yaml", "--out", tmp_path / "both")
+    assert outcome.code == 0, outcome.err
+    assert "head xa begins with random weights" in outcome.err
+    assert "head xb begins" not in outcome.err
     fresh = run("train", tmp_path / "alone.yaml", "--out", tmp_path / "fresh", "--set", "initial=null")
     assert fresh.code == 0, fresh.err
     assert json.loads((tmp_path / "fresh" / "dev.json").read_text())["wer"]["xb"] > 60
