@@ -171,11 +171,12 @@ class RecipeConfig(StrictModel):
         return list(dict.fromkeys([*unseen, *own]))
 
     def trained_in(self, system: str) -> list[Direction]:
-        """The directions that a system and those it starts from have sentences of, its own first."""
+        """The directions that a system and those it starts from have true sentences of, its own first."""
         found: list[Direction] = []
         for each in reversed(self.line(system)):
             wanted = self.systems[each].settings.get("data", {}).get("directions")
-            both = [way for pair in self.pairs(each) for way in (_ends(pair), _ends(pair)[::-1])]
+            given = [pair for pair in self.pairs(each) if not pair.endswith(WRITTEN)]
+            both = [way for pair in given for way in (_ends(pair), _ends(pair)[::-1])]
             found += [way for way in both if wanted is None or "-".join(way) in wanted]
         return list(dict.fromkeys(found))
 
