@@ -29,15 +29,14 @@ def translate(
 
     Lines over the model's limit are cut, and named on standard error.
     """
-    import torch
-
     from speechnlp_tl.atomic import write_text
+    from speechnlp_tl.core.device import usual_device
     from speechnlp_tl.errors import InputError, Problem
     from speechnlp_tl.translation.parallel_text import listed
     from speechnlp_tl.translation.translation_model import SearchConfig, load_translation_model
 
     loaded = load_translation_model(model)
-    loaded.transformer.to("cuda" if torch.cuda.is_available() else "cpu")
+    loaded.transformer.to(usual_device())
     for wanted in [via, target] if via is not None else [target]:
         loaded.check_languages(source, wanted)
     try:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from speechnlp_tl.core.device import usual_device
 from speechnlp_tl.core.progress import shown
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.accuracy import Accuracy, accuracy, macro_f1_interval
@@ -95,7 +95,7 @@ def read_input(path: Path, form: Format = "auto", fields: FieldNames | None = No
 
 def classify_documents(model: DocumentModel, documents: list[Document]) -> Classified:
     """The probabilities of every document, on a GPU where there is one; shows progress on a terminal."""
-    model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    model.to(usual_device())
     texts, domains = [document.text for document in documents], [domain_of(document) for document in documents]
     begins = shown(range(0, len(texts), AT_ONCE), "classifying", True)
     parts, unknown = [], 0

@@ -13,6 +13,7 @@ from settings import JOINT, SCRATCH, RecipeConfig, data_digest, tests
 from data_prep.command import run
 from recipes.run_records import digest_of, in_parallel, record_of, write_record
 from speechnlp_tl.core.config import load_config
+from speechnlp_tl.core.device import usual_device
 from speechnlp_tl.speech.data_dir import DataDir
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.experiment import TuneConfig, tuned
@@ -79,7 +80,7 @@ def _recognise(item: tuple[Path, Path, Hearing]) -> str:
     torch.set_num_threads(1)  # models stand side by side
     data, _, hearing = item
     recognisers = load_multilingual(hearing.model)
-    recognisers.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    recognisers.model.to(usual_device())
     record: dict[str, dict[str, dict[str, str]]] = {"words": {}, "language": {}}
     for language in hearing.languages:
         own = recognisers.language(language)

@@ -13,6 +13,7 @@ from data_prep.command import run
 from recipes.run_records import in_parallel, record_of, write_record
 from speechnlp_tl.atomic import write_text
 from speechnlp_tl.core.config import load_config
+from speechnlp_tl.core.device import usual_device
 from speechnlp_tl.translation.experiment import TranslationExperiment, train
 from speechnlp_tl.translation.parallel_text import read_parallel
 from speechnlp_tl.translation.translation_model import load_translation_model
@@ -61,7 +62,7 @@ def _write(item: tuple[RecipeConfig, str, Path, Path, int, str, Path]) -> str:
     assert writer is not None
     started = time.monotonic()
     model = load_translation_model(config.folder(runs, writer, data, seed))
-    model.transformer.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.transformer.to(usual_device())
     made = model.translate(text[hub], other, config.search, hub).lines
     rows = [row for row in zip(text[own], made, strict=True) if row[1]]
     for name, lines in zip((own, other), zip(*rows, strict=True), strict=True):

@@ -14,6 +14,7 @@ from data_prep.command import run
 from recipes.run_records import in_parallel, record_of, write_record
 from speechnlp_tl.atomic import atomic_file, write_text
 from speechnlp_tl.core.config import load_config
+from speechnlp_tl.core.device import usual_device
 from speechnlp_tl.translation.parallel_text import read_parallel
 from speechnlp_tl.translation.translation_model import TranslationModel, load_translation_model
 
@@ -100,7 +101,7 @@ def encodings_file(folder: Path, source: str, target: str) -> Path:
 
 def _loaded(folder: Path) -> TranslationModel:
     model = load_translation_model(folder)
-    model.transformer.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.transformer.to(usual_device())
     return model
 
 
