@@ -59,9 +59,10 @@ def test_remedies_start_from_one_model_and_are_trained_as_long(local) -> None:
     started = [name for name in config.trained if config.systems[name].initial_of == "multilingual"]
     made = {name: config.experiment_of(name, Path("data"), Path("runs"), 0) for name in started}
     first = str(config.folder(Path("runs"), "multilingual", Path("data"), 0))
-    shorter = [each.train.model_dump_json() for name, each in made.items() if not name.endswith(", longer")]
-    assert len(shorter) == len(made) - 1
-    assert len(set(shorter)) == 1
+    longer = [name for name in made if name.endswith(", longer")]
+    assert longer == ["more steps, longer", "pair written through English, longer"]
+    for names in (longer, set(made) - set(longer)):
+        assert len({made[name].train.model_dump_json() for name in names}) == 1
     assert all(each.initial.model == first for each in made.values())
     assert made["more steps"].denoising == made["more steps"].similarity == made["more steps"].back_translation == 0
     assert made["back-translation"].written_directions == ["de-fr", "fr-de"]
