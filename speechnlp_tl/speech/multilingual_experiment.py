@@ -138,15 +138,13 @@ def train(
         model_dir = folder.model_dir
         return Trained(MultilingualRecogniser.load(model_dir), model_dir, None, _saved_wer(out), processes.main)
     training, dev = read_data(config.data, list(config.languages), allow_pipes)
-    recognisers, begun = build(config, training, dev)
+    recognisers, fresh = build(config, training, dev)
     if not folder.known:
         check_audio([*training, *dev], config.features)
     task = _task(config, recognisers, training, dev, allow_pipes)
     if say is not None and processes.main:
-        for line in [
-            *_amounts(task),
-            *(f"head {name} begins with random weights: 'initial' has none" for name in begun),
-        ]:
+        begun = [f"head {name} begins with random weights: 'initial' has no such head" for name in fresh]
+        for line in [*_amounts(task), *([] if folder.known else begun)]:
             say(line)
     layers = {f"layer{number}": config.encoder.width for number in range(1, config.encoder.layers + 1)}
     terms = domain_terms(config.method, layers, config.train.seed, domains=len(config.languages))

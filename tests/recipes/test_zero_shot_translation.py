@@ -44,13 +44,16 @@ def test_no_training_or_dev_text_of_a_zero_shot_system_joins_the_unseen_pair(loc
     zero_shot = [
         name
         for name in config.trained
-        if all(config.systems[each].pairs is None or config.systems[each].written_by for each in config.line(name))
+        if all(
+            config.systems[each].pairs is None or config.systems[each].written_by
+            for each in [name, *config.needed(name)]
+        )
     ]
     assert len(zero_shot) > 1
     for system in zero_shot:
         data = config.experiment_of(system, Path("data"), Path("runs"), 0).data
         given = [files for files in data.train if "written-" not in str(files)]
-        assert {frozenset(files) for files in [*given, *data.dev]} <= halves
+        assert {frozenset(files) for files in [*given, *data.dev]} == halves
         assert set(config.unseen) <= set(config.directions(system))
 
 
@@ -84,7 +87,7 @@ def test_what_one_system_writes_another_is_trained_on(local, tmp_path: Path, mon
     config = load_config(path, local.settings.RecipeConfig)
     data, runs = tmp_path / "data", tmp_path / "runs"
     text = {"de-en": {"de": "eins\nzwei\ndrei\n", "en": "one\ntwo\nthree\n"},
-            "en-fr": {"en": "four\nfive\n", "fr": "quatre\ncinq\n"}}  # fmt: skip
+            "en-fr": {"en": "four\nlong\nfive\n", "fr": "quatre\nlongue\ncinq\n"}}  # fmt: skip
     for half, sides in text.items():
         (data / "train" / half).mkdir(parents=True)
         for language, lines in sides.items():
@@ -98,8 +101,11 @@ def test_what_one_system_writes_another_is_trained_on(local, tmp_path: Path, mon
 
         def translate(self, lines, target, search, source):
             asked.append((target, source))
-            # a sentence that it says nothing to is left out
-            return SimpleNamespace(lines=["" if line == "two" else f"{target} {line}" for line in lines])
+            # a sentence that it says nothing to is left out, and one of which it heard the beginning
+            return SimpleNamespace(
+                lines=["" if line == "two" else f"{target} {line}" for line in lines],
+                cut={2: 99} if target == "de" else {},
+            )
 
     monkeypatch.setattr(local.train, "load_translation_model", lambda folder: Teacher())
     for half, folder in folders.items():
@@ -116,6 +122,14 @@ def test_what_one_system_writes_another_is_trained_on(local, tmp_path: Path, mon
         [["de four", "de five"], ["quatre", "cinq"]],
     ]
     assert [list(each) for each in made.dev] == [["de", "en"]]
+    assert set(config.unseen) <= set(config.directions("student"))
+    # a training is another one when other text was written for it
+    before = config.folder(runs, "student", data, 0)
+    (folders["de-en"] / "fr.txt").write_text("fr one\nfr four\n")
+    assert config.folder(runs, "student", data, 0) != before
+    monkeypatch.setattr(Teacher, "translate", lambda *_: SimpleNamespace(lines=[""] * 3, cut={}))
+    with pytest.raises(InputError, match="teacher, seed 0, writes nothing in fr: train it for longer"):
+        local.train._write((config, "student", data, runs, 0, "de-en", folders["de-en"]))
     assert json.loads(local.train.record_of(folders["de-en"]).read_text())["rows"] == 2
 
 
@@ -137,6 +151,9 @@ def test_text_is_written_anew_where_its_writer_or_its_search_is_another(local, t
         ("de-fr:written", "de-en:written", "what is written is the unseen pair, de-fr:written, not de-en:written"),
         ("teacher}", "student}", "goes round in a circle: student"),
         ("teacher}", "nobody}", "name no trained system: nobody"),
+        ("teacher: {}", "teacher: {pairs: [de-en, en-fr, de-fr]}", "trained on the pair that it is to write"),
+        ("teacher: {}", "teacher: {initial_of: a}\n  a: {pairs: [de-fr]}", "teacher is trained on the pair"),
+        ("teacher: {}", "teacher: {pairs: [de-en]}", "teacher is not trained from en to de and fr"),
         ("teacher: {}", "teacher: {seeds: 1}\nseeds: 2", r"the system that it needs: student \(teacher\)"),
     ],
 )  # fmt: skip

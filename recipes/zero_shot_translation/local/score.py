@@ -185,9 +185,9 @@ def _facts(config: RecipeConfig, arguments: argparse.Namespace, system: str) -> 
     place = arguments.data, arguments.runs
     earlier = [config.folder(arguments.runs, name, arguments.data, seed) / "run.json"
                for name in config.needed(system) for seed in config.seeds_of(system)]  # fmt: skip
-    if config.systems[system].written_by is not None:
-        earlier += [record_of(folder) for seed in config.seeds_of(system)
-                    for folder in config.written(system, *place, seed).values()]  # fmt: skip
+    for name in (each for each in [system, *config.needed(system)] if config.systems[each].written_by is not None):
+        for seed in config.seeds_of(system):
+            earlier += [record_of(folder) for folder in config.written(name, *place, seed).values()]
     costs += [json.loads(file.read_text(encoding="utf-8")) for file in earlier]
     wall = sum(each["wall_s"] for each in costs) / len(folders)
     return facts | {"wall_s": wall, "peak_mb": max(each.get("peak_mb", 0) for each in costs), "commit": commit}

@@ -104,7 +104,19 @@ class RecipeConfig(StrictModel):
         }
         if wrong:
             raise ValueError(f"what is written is the unseen pair, {left}-{right}{WRITTEN}, not {', '.join(wrong)}")
+        self._check_writers()
         return self
+
+    def _check_writers(self) -> None:
+        """A writer knows the directions from the common language and has never seen the pair, nor has any model or text
+        that it stems from."""
+        left, hub, right = self.languages
+        for writer in {system.written_by for system in self.systems.values() if system.written_by is not None}:
+            stem = [writer, *self.needed(writer)]
+            if any(way in self.unseen for name in stem for way in self.trained_in(name)):
+                raise ValueError(f"'written_by': {writer} is trained on the pair that it is to write")
+            if not {(hub, left), (hub, right)} <= set(self.trained_in(writer)):
+                raise ValueError(f"'written_by': {writer} is not trained from {hub} to {left} and {right}")
 
     def _named(self, system: str) -> list[str]:
         """The systems that one names."""
@@ -162,13 +174,16 @@ class RecipeConfig(StrictModel):
         and those that it and the systems it starts from were trained in."""
         if self.systems[system].pivot_of is not None:
             return self.unseen
-        own = self.trained_in(system)
-        known = {language for direction in own for language in direction}
+        own, known = self.trained_in(system), self.known(system)
         unseen = [each for each in self.unseen if known.issuperset(each)]
         if self.new_language and self.new_language.name in known:
             new = self.new_language.name
             unseen += [each for other in self.languages if other in known for each in ((new, other), (other, new))]
         return list(dict.fromkeys([*unseen, *own]))
+
+    def known(self, system: str) -> set[str]:
+        """The languages of a system's text, and of that of those it starts from."""
+        return {language for each in self.line(system) for pair in self.pairs(each) for language in _ends(pair)}
 
     def trained_in(self, system: str) -> list[Direction]:
         """The directions that a system and those it starts from have true sentences of, its own first."""

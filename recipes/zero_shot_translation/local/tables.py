@@ -25,9 +25,10 @@ def sections(records: Sequence[Record], corpus: str) -> list[str]:
     note = (
         "BLEU and chrF by sacrebleu, off-target by a character n-gram identifier that names "
         f"{identifier.value:.2f} % of {identifier.n} dev sentences rightly. [ ]: 95 % interval, over sentences with "
-        f"one seed, by Student's t over seeds with more. Training: with that of what a system starts from, as many as "
-        f"`--jobs` side by side. *: different from what it is compared with, by a paired bootstrap over sentences (all "
-        f"seeds together), p < 0.05. Signatures: {', '.join(signatures)}."
+        "one seed, by Student's t over seeds with more. Training: with that of what a system starts from and the "
+        "writing of its text, as many as `--jobs` side by side. *: different from what it is compared with, by a "
+        "paired bootstrap over sentences (all seeds together), p < 0.05. "
+        f"Signatures: {', '.join(signatures)}."
     )
     parts = [f"## {corpus}{made}\n\n{note}"]
     parts += [_unseen(found, systems, pair) for pair in pairs]
@@ -93,9 +94,7 @@ def _supervised(found: Found, systems: Sequence[str], unseen: Sequence[tuple[str
     head = ["system", *(f"{source} to {target}" for source, target in directions)]
     baselines = {(record.notes or "").partition(", p ")[0] for key, record in found.items()
                  if key[3] == CHANGE and key[1:3] in directions}  # fmt: skip
-    told_of = "".join(
-        f"*: different {each} (paired bootstrap over sentences, p < 0.05).\n\n" for each in sorted(baselines)
-    )
+    told_of = "".join(f"*: different {each}.\n\n" for each in sorted(baselines))
     return f"### Directions with training sentences: BLEU\n\n{told_of}{table(head, rows)}"
 
 

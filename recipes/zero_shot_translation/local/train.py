@@ -14,6 +14,8 @@ from recipes.run_records import in_parallel, record_of, write_record
 from speechnlp_tl.atomic import write_text
 from speechnlp_tl.core.config import load_config
 from speechnlp_tl.core.device import usual_device
+from speechnlp_tl.errors import InputError
+from speechnlp_tl.evaluation.environment import peak_mb
 from speechnlp_tl.translation.experiment import TranslationExperiment, train
 from speechnlp_tl.translation.parallel_text import read_parallel
 from speechnlp_tl.translation.translation_model import load_translation_model
@@ -36,13 +38,13 @@ def _work(arguments: argparse.Namespace) -> None:
         named = [name for name in config.trained if seed in config.seeds_of(name)]
         for depth in sorted({len(config.needed(name)) for name in named}):
             members = [name for name in named if len(config.needed(name)) == depth]
-            wanted = [name for name in members if config.systems[name].written_by is not None]
             texts = {folder: (config, name, *place, seed, half, folder)
-                     for name in wanted for half, folder in config.written(name, *place, seed).items()}  # fmt: skip
-            # named after their text: the folders of trainings are asked for when it is there
-            in_parallel(
-                _write, [item for folder, item in texts.items() if not record_of(folder).is_file()], arguments.jobs
-            )
+                     for name in members if config.systems[name].written_by is not None
+                     for half, folder in config.written(name, *place, seed).items()}  # fmt: skip
+            lacking = [item for folder, item in texts.items() if not record_of(folder).is_file()]
+            if lacking:
+                in_parallel(_write, lacking, arguments.jobs)
+            # trainings are named after their text, so it has to be there now
             work = [
                 (config.experiment_of(name, *place, seed), config.folder(arguments.runs, name, arguments.data, seed))
                 for name in members
@@ -63,12 +65,17 @@ def _write(item: tuple[RecipeConfig, str, Path, Path, int, str, Path]) -> str:
     started = time.monotonic()
     model = load_translation_model(config.folder(runs, writer, data, seed))
     model.transformer.to(usual_device())
-    made = model.translate(text[hub], other, config.search, hub).lines
-    rows = [row for row in zip(text[own], made, strict=True) if row[1]]
+    made = model.translate(text[hub], other, config.search, hub)
+    # a translation of half a sentence would stand beside a whole one
+    rows = [(line, said) for number, (line, said) in enumerate(zip(text[own], made.lines, strict=True), 1)
+            if said and number not in made.cut]  # fmt: skip
+    if not rows:
+        raise InputError(f"{writer}, seed {seed}, writes nothing in {other}: train it for longer")
     for name, lines in zip((own, other), zip(*rows, strict=True), strict=True):
         write_text(folder / f"{name}.txt", "".join(f"{line}\n" for line in lines))
-    write_record(record_of(folder), {"wall_s": time.monotonic() - started, "rows": len(rows)})
-    return f"{half}, {other} by {writer}, seed {seed}: {len(rows)} of {len(made)} sentences"
+    cost = {"wall_s": time.monotonic() - started, "peak_mb": peak_mb()}
+    write_record(record_of(folder), cost | {"rows": len(rows)})
+    return f"{half}, {other} by {writer}, seed {seed}: {len(rows)} of {len(made.lines)} sentences"
 
 
 def _train(item: tuple[TranslationExperiment, Path]) -> str:

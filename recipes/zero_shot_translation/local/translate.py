@@ -90,8 +90,8 @@ def encoded(config: RecipeConfig, system: str) -> list[Direction]:
     last one, which is drawn, all of them."""
     if config.systems[system].pivot_of is not None:
         return []
-    trained = {language for direction in config.trained_in(system) for language in direction}
-    known, last = [name for name in config.languages if name in trained], config.languages[-1]
+    known = [name for name in config.languages if name in config.known(system)]
+    last = config.languages[-1]
     return [(one, other) for one in known for other in known if one != other or other == last]
 
 
