@@ -312,14 +312,14 @@ def test_unseen_directions_are_compared_with_the_pivot_and_others_with_the_first
     config = load_config(RECIPE / "conf" / "small.yaml", local.settings.RecipeConfig)
     right = [f"ein Mann mit {number} Hunden steht dort drüben" for number in range(30)]
     wrong = [line.replace("Mann", "Kind").replace("steht", "geht") for line in right]
-    said = {"denoising": right, "pivot, multilingual": wrong, "multilingual": wrong}
+    said = {"denoising": right, "pivot, more steps, longer": wrong, "multilingual": wrong}
     for system, lines in said.items():
         for direction in ("fr-de", "en-de"):
             (tmp_path / system).mkdir(exist_ok=True)
             (tmp_path / system / f"{direction}.txt").write_text("".join(f"{line}\n" for line in lines))
     monkeypatch.setattr(local.score, "_folders", lambda _, __, system: [tmp_path / system])
     facts = {"recipe": "zero_shot_translation", "corpus": "c", "system": "denoising", "seeds": 1}
-    for direction, baseline in ((("fr", "de"), "pivot, multilingual"), (("en", "de"), "multilingual")):
+    for direction, baseline in ((("fr", "de"), "pivot, more steps, longer"), (("en", "de"), "multilingual")):
         (found,) = local.score._compared(facts, config, None, "denoising", direction, {"de": right})
         assert found.notes.startswith(f"from {baseline}, p 0.00")
         assert found.value > 30
