@@ -97,8 +97,6 @@ def test_what_one_system_writes_another_is_trained_on(local, tmp_path: Path, mon
     asked = []
 
     class Teacher:
-        transformer = SimpleNamespace(to=lambda device: None)
-
         def translate(self, lines, target, search, source):
             asked.append((target, source))
             # a sentence that it says nothing to is left out, and one of which it heard the beginning
@@ -107,7 +105,7 @@ def test_what_one_system_writes_another_is_trained_on(local, tmp_path: Path, mon
                 cut={2: 99} if target == "de" else {},
             )
 
-    monkeypatch.setattr(local.train, "load_translation_model", lambda folder: Teacher())
+    monkeypatch.setattr(local.train, "loaded", lambda folder: Teacher())
     for half, folder in folders.items():
         local.train._write((config, "student", data, runs, 0, half, folder))
     assert asked == [("fr", "en"), ("de", "en")]

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import torch
 from settings import RecipeConfig
+from translate import loaded
 
 from data_prep.command import run
 from recipes.run_records import in_parallel, record_of, write_record
 from speechnlp_tl.atomic import write_text
 from speechnlp_tl.core.config import load_config
-from speechnlp_tl.core.device import usual_device
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.evaluation.environment import peak_mb
 from speechnlp_tl.translation.experiment import TranslationExperiment, train
 from speechnlp_tl.translation.parallel_text import read_parallel
-from speechnlp_tl.translation.translation_model import load_translation_model
 
 
 def main() -> None:
@@ -63,8 +62,7 @@ def _write(item: tuple[RecipeConfig, str, Path, Path, int, str, Path]) -> str:
     writer = config.systems[system].written_by
     assert writer is not None
     started = time.monotonic()
-    model = load_translation_model(config.folder(runs, writer, data, seed))
-    model.transformer.to(usual_device())
+    model = loaded(config.folder(runs, writer, data, seed))
     made = model.translate(text[hub], other, config.search, hub)
     # a translation of half a sentence would stand beside a whole one
     rows = [(line, said) for number, (line, said) in enumerate(zip(text[own], made.lines, strict=True), 1)

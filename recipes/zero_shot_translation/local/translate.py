@@ -54,7 +54,7 @@ def _translate(item: Item) -> str:
     for direction in directions:
         lines = test[direction[0]]
         for system, (source, target) in config.way(name, direction):
-            model = _loaded(config.folder(runs, system, data, seed))
+            model = loaded(config.folder(runs, system, data, seed))
             lines = model.translate(lines, target, config.search, source).lines
         write_text(folder / f"{'-'.join(direction)}.txt", "".join(f"{line}\n" for line in lines))
     write_record(record_of(folder), {"directions": len(directions)})
@@ -70,7 +70,7 @@ def read_test(data: Path, config: RecipeConfig) -> dict[str, list[str]]:
 def _encode(item: Item) -> str:
     torch.set_num_threads(1)
     config, _, runs, data, name, seed = item
-    test, model = read_test(data, config), _loaded(config.folder(runs, name, data, seed))
+    test, model = read_test(data, config), loaded(config.folder(runs, name, data, seed))
     for (source, target), file in zip(encoded(config, name), _encodings(item), strict=True):
         made = io.BytesIO()
         np.save(made, model.encode(test[source], target, source))
@@ -99,7 +99,8 @@ def encodings_file(folder: Path, source: str, target: str) -> Path:
     return folder / f"encodings.{source}-{target}.npy"
 
 
-def _loaded(folder: Path) -> TranslationModel:
+def loaded(folder: Path) -> TranslationModel:
+    """A finished model, on the device where it works."""
     model = load_translation_model(folder)
     model.transformer.to(usual_device())
     return model
