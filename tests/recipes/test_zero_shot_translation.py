@@ -36,7 +36,7 @@ def local() -> Iterator[SimpleNamespace]:
     sys.modules.update(earlier)
 
 
-@pytest.mark.parametrize("name", ["synthetic", "small", "networks", "czech", "tatoeba", "base"])
+@pytest.mark.parametrize("name", ["synthetic", "small", "networks", "czech", "leaky", "tatoeba", "base"])
 def test_no_training_or_dev_text_of_a_zero_shot_system_joins_the_unseen_pair(local, name: str) -> None:
     config = load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig)
     left, hub, right = config.languages
@@ -63,7 +63,7 @@ def test_remedies_start_from_one_model_and_are_trained_as_long(local) -> None:
     made = {name: config.experiment_of(name, Path("data"), Path("runs"), 0) for name in started}
     first = str(config.folder(Path("runs"), "multilingual", Path("data"), 0))
     longer = [name for name in made if name.endswith(", longer")]
-    assert longer == ["more steps, longer", "pair written through English, longer"]
+    assert longer == ["more steps, longer", "denoising, longer", "pair written through English, longer"]
     for names in (longer, set(made) - set(longer)):
         assert len({made[name].train.model_dump_json() for name in names}) == 1
     assert all(each.initial.model == first for each in made.values())
@@ -193,6 +193,7 @@ def test_a_new_language_is_measured_with_each_and_beside_the_old_directions(loca
     [
         ("czech", "pair written through English, longer"),
         ("networks", "more steps"),
+        ("networks", "denoising"),
         ("networks", "pair written through English"),
     ],
 )
