@@ -131,6 +131,27 @@ def test_what_one_system_writes_another_is_trained_on(local, tmp_path: Path, mon
     assert json.loads(local.train.record_of(folders["de-en"]).read_text())["rows"] == 2
 
 
+def test_text_is_written_before_a_training_is_named_after_it(local, tmp_path: Path, monkeypatch) -> None:
+    path, data, runs = tmp_path / "c.yaml", tmp_path / "data", tmp_path / "runs"
+    path.write_text(WRITING)
+    config = load_config(path, local.settings.RecipeConfig)
+    done = []
+
+    def in_parallel(work, items, jobs) -> None:
+        if work is local.train._write:
+            for *_, folder in items:
+                for language in ("de", "fr"):
+                    folder.mkdir(parents=True, exist_ok=True)
+                    (folder / f"{language}.txt").write_text("text\n")
+        done.append((work.__name__, [item[-1] for item in items]))
+
+    monkeypatch.setattr(local.train, "in_parallel", in_parallel)
+    local.train._work(SimpleNamespace(conf=path, data=data, runs=runs, jobs=1))
+    teacher, student = (config.folder(runs, name, data, 0) for name in ("teacher", "student"))
+    written = list(config.written("student", data, runs, 0).values())
+    assert done == [("_train", [teacher]), ("_write", written), ("_train", [student])]
+
+
 def test_text_is_written_anew_where_its_writer_or_its_search_is_another(local, tmp_path: Path) -> None:
     path, place = tmp_path / "c.yaml", (Path("data"), Path("runs"))
     found = []
