@@ -12,7 +12,16 @@ from recipes.results_page import ResultsPage, main
 PAGE = ResultsPage(
     folder=Path(__file__).parent.parent,
     title="Zero-shot translation: results",
-    command=f"recipes/{RECIPE}/run.sh --publish true",
+    command="\n    ".join(
+        f"recipes/{RECIPE}/run.sh {options}--publish true"
+        for options in (
+            "",
+            "--conf conf/networks.yaml --name multi30k ",
+            "--conf conf/czech.yaml --name multi30k ",
+            "--leaky ",
+            "--corpus tatoeba ",
+        )
+    ),
     sections=sections,
     pictures={"interlingua": "encodings of test sentences in three languages (t-SNE)"},
 )
