@@ -318,7 +318,7 @@ def test_languages_that_a_corpus_lacks_are_refused_before_anything_is_read(local
 
 
 def test_a_pivot_goes_by_way_of_the_common_language(local) -> None:
-    config = load_config(RECIPE / "conf" / "networks.yaml", local.settings.RecipeConfig)
+    config = load_config(RECIPE / "conf" / "base.yaml", local.settings.RecipeConfig)
     first, second = "bilingual, de-en", "bilingual, en-fr"
     assert config.way("pivot, bilingual", ("de", "fr")) == [(first, ("de", "en")), (second, ("en", "fr"))]
     assert config.way("pivot, bilingual", ("fr", "de")) == [(second, ("fr", "en")), (first, ("en", "de"))]
