@@ -15,10 +15,11 @@ import shutil
 import subprocess
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
-from _harness import WORK, commit, measured, median, ratio, skip, store
+from _harness import WORK, commit, interleaved, measured, median, ratio, skip, store
 from _report import AMD_PRELOADED, AMD_PRODUCTS, AMD_RATIO, AMD_TRAINING, AMD_USUAL
 
 from speechnlp_tl.evaluation.results import Record
@@ -79,12 +80,15 @@ def main() -> None:
     preloads = {AMD_USUAL: "", AMD_PRELOADED: str(make_library(WORK / "amd_products"))}
     found: dict[str, list[dict[str, float]]] = {name: [] for name in preloads}
     peaks: dict[str, list[float]] = {name: [] for name in preloads}
-    for number in range(arguments.rounds):
-        for name in list(preloads) if number % 2 == 0 else reversed(preloads):
-            with mock.patch.dict(os.environ, {"LD_PRELOAD": preloads[name]}):
-                answer, peak = measured(__file__, "--steps", str(arguments.steps), threads=1)
-            found[name].append(answer)
-            peaks[name].append(peak)
+
+    def run(name: str) -> None:
+        with mock.patch.dict(os.environ, {"LD_PRELOAD": preloads[name]}):
+            answer, peak = measured(__file__, "--steps", str(arguments.steps), threads=1)
+        found[name].append(answer)
+        peaks[name].append(peak)
+
+    # a child says itself how long its parts took
+    interleaved({name: partial(run, name) for name in preloads}, arguments.rounds, warm_up=0)
     store("amd_products", records(found, peaks))
 
 

@@ -58,6 +58,13 @@ class ResultsPage:
         self.render(self.folder, merged)
 
 
+def publishing(recipe: str, *configurations: str) -> str:
+    """The command lines that make what is published: one as it is, and one for each of other options of `run.sh`."""
+    return "\n    ".join(
+        f"recipes/{recipe}/run.sh{more and f' {more}'} --publish true" for more in ("", *configurations)
+    )
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown, of cells as they are."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]

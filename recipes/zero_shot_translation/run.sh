@@ -7,21 +7,20 @@
 #   ./run.sh --corpus synthetic          # made languages, no network, about two minutes
 set -euo pipefail
 corpus=multi30k       # multi30k, tatoeba or synthetic
-conf=                 # conf/small.yaml (multi30k; --leaky: conf/leaky.yaml), conf/tatoeba.yaml, conf/synthetic.yaml, or another
+conf=                 # conf/small.yaml (multi30k; --leaky: conf/shared.yaml), conf/tatoeba.yaml, conf/synthetic.yaml, or another
 leaky=false           # give both pairs the same sentences
 jobs=2                # trainings side by side
 publish=false         # copy results.json, RESULTS.md and figures beside this script
 . "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-if [[ ! $conf ]]; then
-  case $corpus-$leaky in multi30k-false) conf=conf/small.yaml ;; multi30k-true) conf=conf/leaky.yaml ;; *) conf=conf/$corpus.yaml ;; esac
-fi
+case $corpus-$leaky in multi30k-false) usual=small ;; multi30k-true) usual=shared ;; *) usual=$corpus ;; esac
+conf=${conf:-conf/$usual.yaml}
 
 runs=$exp/runs
 text=$data/text-leaky-$leaky
 # other settings or text are another corpus in the results
 named=$corpus
-case $(basename -- "$conf" .yaml) in small | leaky | tatoeba | synthetic) ;; *) named=$named-$(basename -- "$conf" .yaml) ;; esac
 [[ $leaky == false ]] || named=$named-leaky
+[[ $(basename -- "$conf" .yaml) == "$usual" ]] || named=$named-$(basename -- "$conf" .yaml)
 given=(--conf "$conf" --data "$text")
 stage 0 "download the corpus" -- \
   python local/prepare.py --corpus "$corpus" --leaky "$leaky" --conf "$conf" --out "$text" --download-only

@@ -26,6 +26,10 @@ def test_the_library_answers_yes(products, tmp_path):
     assert library.mkl_serv_intel_cpu_true() == 1
 
 
+def test_the_page_tells_of_the_very_library(products):
+    assert f"echo '{products.ANSWER.strip()}' | cc" in (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+
+
 def test_a_worker_measures_products_and_a_training(products, monkeypatch, capsys):
     import translation_speed
 

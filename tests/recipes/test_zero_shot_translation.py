@@ -36,7 +36,7 @@ def local() -> Iterator[SimpleNamespace]:
     sys.modules.update(earlier)
 
 
-@pytest.mark.parametrize("name", ["synthetic", "small", "networks", "czech", "leaky", "tatoeba", "base"])
+@pytest.mark.parametrize("name", ["synthetic", "small", "networks", "czech", "shared", "tatoeba", "base"])
 def test_no_training_or_dev_text_of_a_zero_shot_system_joins_the_unseen_pair(local, name: str) -> None:
     config = load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig)
     left, hub, right = config.languages

@@ -7,12 +7,12 @@ from pathlib import Path
 from score import RECIPE
 from tables import sections
 
-from recipes.results_page import ResultsPage, main
+from recipes.results_page import ResultsPage, main, publishing
 
 PAGE = ResultsPage(
     folder=Path(__file__).parent.parent,
     title="A classifier carried over to other languages: results",
-    command=f"recipes/{RECIPE}/run.sh --publish true",
+    command=publishing(RECIPE),
     sections=sections,
     pictures={"tsne": "verses of two languages before and after their words share a space (t-SNE)"},
 )

@@ -7,14 +7,12 @@ from pathlib import Path
 from score import RECIPE
 from tables import sections
 
-from recipes.results_page import ResultsPage, main
+from recipes.results_page import ResultsPage, main, publishing
 
 PAGE = ResultsPage(
     folder=Path(__file__).parent.parent,
     title="Words across languages: results",
-    command="\n    ".join(
-        f"recipes/{RECIPE}/run.sh --publish true{more}" for more in ("", " --conf conf/editions.yaml")
-    ),
+    command=publishing(RECIPE, "--conf conf/editions.yaml"),
     sections=sections,
     pictures={
         "tsne": "words and their translations, before and after (t-SNE)",

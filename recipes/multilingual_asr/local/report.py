@@ -7,15 +7,12 @@ from pathlib import Path
 from settings import RECIPE
 from tables import sections
 
-from recipes.results_page import ResultsPage, main
+from recipes.results_page import ResultsPage, main, publishing
 
 PAGE = ResultsPage(
     folder=Path(__file__).parent.parent,
     title="Multilingual speech recognition: results",
-    command="\n    ".join(
-        f"recipes/{RECIPE}/run.sh{which} --publish true"
-        for which in ("", " --conf conf/longer.yaml", " --conf conf/layers.yaml", " --corpus made")
-    ),
+    command=publishing(RECIPE, "--conf conf/longer.yaml", "--conf conf/layers.yaml", "--corpus made"),
     sections=sections,
     pictures={
         "curve-ar-arabic": "Arabic as a new language",

@@ -7,20 +7,17 @@ from pathlib import Path
 from settings import RECIPE
 from tables import sections
 
-from recipes.results_page import ResultsPage, main
+from recipes.results_page import ResultsPage, main, publishing
 
 PAGE = ResultsPage(
     folder=Path(__file__).parent.parent,
     title="Zero-shot translation: results",
-    command="\n    ".join(
-        f"recipes/{RECIPE}/run.sh {options}--publish true"
-        for options in (
-            "",
-            "--conf conf/networks.yaml --name multi30k ",
-            "--conf conf/czech.yaml --name multi30k ",
-            "--leaky ",
-            "--corpus tatoeba ",
-        )
+    command=publishing(
+        RECIPE,
+        "--conf conf/networks.yaml --name multi30k",
+        "--conf conf/czech.yaml --name multi30k",
+        "--leaky",
+        "--corpus tatoeba",
     ),
     sections=sections,
     pictures={"interlingua": "encodings of test sentences in three languages (t-SNE)"},
