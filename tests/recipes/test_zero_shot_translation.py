@@ -21,7 +21,7 @@ from speechnlp_tl.evaluation.results import Record
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "zero_shot_translation"
-MODULES = ("settings", "train", "translate", "score", "tables")
+MODULES = ("settings", "prepare", "train", "translate", "score", "tables")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def local() -> Iterator[SimpleNamespace]:
     sys.modules.update(earlier)
 
 
-@pytest.mark.parametrize("name", ["synthetic", "small", "networks", "czech", "shared", "tatoeba", "base"])
+@pytest.mark.parametrize("name", ["synthetic", "small", "longer", "networks", "czech", "shared", "tatoeba", "base"])
 def test_no_training_or_dev_text_of_a_zero_shot_system_joins_the_unseen_pair(local, name: str) -> None:
     config = load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig)
     left, hub, right = config.languages
@@ -57,18 +57,18 @@ def test_no_training_or_dev_text_of_a_zero_shot_system_joins_the_unseen_pair(loc
         assert set(config.unseen) <= set(config.directions(system))
 
 
-def test_remedies_start_from_one_model_and_are_trained_as_long(local) -> None:
-    config = load_config(RECIPE / "conf" / "small.yaml", local.settings.RecipeConfig)
+@pytest.mark.parametrize(("conf", "control"), [("small", "more steps"), ("longer", "more steps, longer")])
+def test_remedies_start_from_one_model_and_are_trained_as_long(local, conf: str, control: str) -> None:
+    config = load_config(RECIPE / "conf" / f"{conf}.yaml", local.settings.RecipeConfig)
     started = [name for name in config.trained if config.systems[name].initial_of == "multilingual"]
     made = {name: config.experiment_of(name, Path("data"), Path("runs"), 0) for name in started}
     first = str(config.folder(Path("runs"), "multilingual", Path("data"), 0))
-    longer = [name for name in made if name.endswith(", longer")]
-    assert longer == ["more steps, longer", "denoising, longer", "pair written through English, longer"]
-    for names in (longer, set(made) - set(longer)):
-        assert len({made[name].train.model_dump_json() for name in names}) == 1
+    assert len(made) > 2
+    assert len({each.train.model_dump_json() for each in made.values()}) == 1
     assert all(each.initial.model == first for each in made.values())
-    assert made["more steps"].denoising == made["more steps"].similarity == made["more steps"].back_translation == 0
-    assert made["back-translation"].written_directions == ["de-fr", "fr-de"]
+    assert made[control].denoising == made[control].similarity == made[control].back_translation == 0
+    if "back-translation" in made:
+        assert made["back-translation"].written_directions == ["de-fr", "fr-de"]
     assert config.trained.index("multilingual") < min(map(config.trained.index, started))
 
 
@@ -210,18 +210,17 @@ def test_a_new_language_is_measured_with_each_and_beside_the_old_directions(loca
 
 
 @pytest.mark.parametrize(
-    ("beside", "system"),
+    ("confs", "system"),
     [
-        ("czech", "pair written through English, longer"),
-        ("networks", "more steps"),
-        ("networks", "denoising"),
-        ("networks", "pair written through English"),
+        (("longer", "czech"), "pair written through English, longer"),
+        (("small", "longer"), "multilingual"),
+        (("small", "networks"), "more steps"),
+        (("small", "networks"), "denoising"),
+        (("small", "networks"), "pair written through English"),
     ],
 )
-def test_other_configurations_start_from_the_very_models_of_the_core(local, beside: str, system: str) -> None:
-    core, other = (
-        load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig) for name in ("small", beside)
-    )
+def test_other_configurations_start_from_the_very_models_of_the_core(local, confs, system: str) -> None:
+    core, other = (load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig) for name in confs)
     for name in ("multilingual", system):
         place = Path("runs"), name, Path("data"), 0
         assert core.folder(*place) == other.folder(*place)
@@ -317,6 +316,18 @@ def test_languages_that_a_corpus_lacks_are_refused_before_anything_is_read(local
     assert re.search(told, done.stderr, re.DOTALL)
 
 
+def test_what_another_configuration_had_cut_stays(local, tmp_path: Path) -> None:
+    own, other = tmp_path / "own.yaml", tmp_path / "other.yaml"
+    own.write_text((RECIPE / "conf" / "synthetic.yaml").read_text())
+    other.write_text(own.read_text().replace("xa-xc:100", "xa-xb:50"))
+    for conf, cuts in ((own, {"xa-xc-100"}), (other, {"xa-xc-100", "xa-xb-50"}), (own, {"xa-xc-100", "xa-xb-50"})):
+        local.prepare._work(
+            SimpleNamespace(corpus="synthetic", leaky="false", conf=conf, out=tmp_path / "text", download_only=False)
+        )
+        there = {folder.name for folder in (tmp_path / "text" / "train").iterdir()}
+        assert {name for name in there if name[-1].isdecimal()} == cuts
+
+
 def test_a_pivot_goes_by_way_of_the_common_language(local) -> None:
     config = load_config(RECIPE / "conf" / "base.yaml", local.settings.RecipeConfig)
     first, second = "bilingual, de-en", "bilingual, en-fr"
@@ -329,18 +340,18 @@ def test_a_pivot_goes_by_way_of_the_common_language(local) -> None:
 def test_unseen_directions_are_compared_with_the_pivot_and_others_with_the_first_model(
     local, tmp_path: Path, monkeypatch
 ) -> None:
-    config = load_config(RECIPE / "conf" / "small.yaml", local.settings.RecipeConfig)
+    config = load_config(RECIPE / "conf" / "longer.yaml", local.settings.RecipeConfig)
     right = [f"ein Mann mit {number} Hunden steht dort drüben" for number in range(30)]
     wrong = [line.replace("Mann", "Kind").replace("steht", "geht") for line in right]
-    said = {"denoising": right, "pivot, more steps, longer": wrong, "multilingual": wrong}
+    said = {"denoising, longer": right, "pivot, more steps, longer": wrong, "multilingual": wrong}
     for system, lines in said.items():
         for direction in ("fr-de", "en-de"):
             (tmp_path / system).mkdir(exist_ok=True)
             (tmp_path / system / f"{direction}.txt").write_text("".join(f"{line}\n" for line in lines))
     monkeypatch.setattr(local.score, "_folders", lambda _, __, system: [tmp_path / system])
-    facts = {"recipe": "zero_shot_translation", "corpus": "c", "system": "denoising", "seeds": 1}
+    facts = {"recipe": "zero_shot_translation", "corpus": "c", "system": "denoising, longer", "seeds": 1}
     for direction, baseline in ((("fr", "de"), "pivot, more steps, longer"), (("en", "de"), "multilingual")):
-        (found,) = local.score._compared(facts, config, None, "denoising", direction, {"de": right})
+        (found,) = local.score._compared(facts, config, None, "denoising, longer", direction, {"de": right})
         assert found.notes.startswith(f"from {baseline}, p 0.00")
         assert found.value > 30
         assert local.tables.significant(found)

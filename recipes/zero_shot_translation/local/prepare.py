@@ -28,7 +28,8 @@ def main() -> None:
 
 def _work(arguments: argparse.Namespace) -> dict[str, Path] | None:
     leaky, config = arguments.leaky == "true", load_config(arguments.conf, RecipeConfig)
-    cuts, new = config.cuts, config.new_language
+    # what other configurations of the same text had cut stays
+    cuts, new = _standing(arguments.out, config) | config.cuts, config.new_language
     _check(arguments, config)
     if arguments.corpus == "synthetic":
         return None if arguments.download_only else made_translations.prepare(arguments.out, leaky=leaky, cuts=cuts)
@@ -41,6 +42,16 @@ def _work(arguments: argparse.Namespace) -> dict[str, Path] | None:
         return {"multi30k": corpus}
     kept = None if new is None else NewLanguage(new.name, new.sentences)
     return multi30k_translation.prepare(corpus, arguments.out, leaky, cuts, kept)
+
+
+def _standing(out: Path, config: RecipeConfig) -> dict[str, int]:
+    """The shortened training sets of these languages that are there: folder -> sentences."""
+    parts = [folder.name.split("-") for folder in (out / "train").glob("*-*-*")]
+    return {
+        "-".join(part): int(part[-1])
+        for part in parts
+        if part[-1].isdecimal() and set(part[:-1]) <= set(config.all_languages)
+    }
 
 
 def _check(arguments: argparse.Namespace, config: RecipeConfig) -> None:

@@ -14,6 +14,7 @@ PAGE = ResultsPage(
     title="Zero-shot translation: results",
     command=publishing(
         RECIPE,
+        "--conf conf/longer.yaml --name multi30k",
         "--conf conf/networks.yaml --name multi30k",
         "--conf conf/czech.yaml --name multi30k",
         "--leaky",
