@@ -22,6 +22,7 @@ def batches_by_cost(
     longest_first: bool = True,
     max_rows: int | None = None,
     shuffle: bool = True,
+    parts: Sequence[float] | None = None,
 ) -> list[list[int]]:
     """Group rows of similar cost so that each batch's padded cost (largest cost times rows) is at most `budget`.
 
@@ -36,22 +37,25 @@ def batches_by_cost(
             memory fails in its first step and not after an hour.
         max_rows: most rows of a batch.
         shuffle: False gives the rows from the longest to the shortest, the same in every epoch.
+        parts: what of each row's cost is padded on its own (the target of a translation): within a bucket, rows that
+            are alike in it are drawn together.
 
     Returns:
         Row numbers of each batch; every row stands in exactly one.
     """
     cost = np.asarray(costs, dtype=np.float64)
-    if not np.isfinite(cost).all() or (cost < 0).any():
-        raise ValueError("costs must be finite and not negative")
+    part = np.zeros_like(cost) if parts is None else np.asarray(parts, dtype=np.float64)
+    if not np.isfinite([cost, part]).all() or min(cost.min(initial=0), part.min(initial=0)) < 0:
+        raise ValueError("costs and parts must be finite and not negative")
     if not budget > 0 or (max_rows is not None and max_rows < 1):
         raise ValueError("budget and max_rows must be positive")
     random = np.random.default_rng([seed, epoch])
     if shuffle:
-        scale = np.log(np.maximum(cost, np.finfo(np.float64).tiny)) / np.log(BUCKET_RATIO)
-        bucket = np.floor(scale + random.random())
-        order = np.lexsort((random.random(len(cost)), -bucket))
+        bucket = _buckets(cost, random)
+        rank = random.random(len(cost))
+        order = np.lexsort((rank, -bucket) if parts is None else (rank, -_buckets(part, random), -bucket))
     else:
-        order = np.argsort(-cost, kind="stable")
+        order = np.lexsort((-part, -cost))
 
     batches: list[list[int]] = []
     current: list[int] = []
@@ -71,6 +75,12 @@ def batches_by_cost(
         longest = int(cost.argmax())
         batches.sort(key=lambda rows: longest not in rows)
     return batches
+
+
+def _buckets(lengths: npt.NDArray[np.float64], random: np.random.Generator) -> npt.NDArray[np.float64]:
+    scale = np.log(np.maximum(lengths, np.finfo(np.float64).tiny)) / np.log(BUCKET_RATIO)
+    found: npt.NDArray[np.float64] = np.floor(scale + random.random())
+    return found
 
 
 def sampled_counts(sizes: Sequence[float], temperature: float, total: float) -> list[int]:

@@ -182,6 +182,7 @@ class TranslationTask(Task):
         self._costs = np.array(
             [len(s) + len(t) + 3 for each in self.directions for s, t in zip(each.sources, each.targets, strict=True)]
         )
+        self._targets = np.array([len(target) + 1 for each in self.directions for target in each.targets])
 
     def batches(self, epoch: int) -> list[list[int]]:
         random = np.random.default_rng([self.seed, epoch, 1])
@@ -197,7 +198,9 @@ class TranslationTask(Task):
                 members, sizes, sampled_counts(sizes, self.temperature, total), strict=True
             ):
                 drawn += (self._offsets[number] + drawn_rows(size, wanted, random)).tolist()
-        steps = batches_by_cost(self._costs[drawn].tolist(), self.batch_tokens, self.seed, epoch)
+        steps = batches_by_cost(
+            self._costs[drawn].tolist(), self.batch_tokens, self.seed, epoch, parts=self._targets[drawn].tolist()
+        )
         return [[drawn[place] for place in step] for step in steps]
 
     def load(self, rows: list[int], epoch: int) -> TranslationBatch:
@@ -237,7 +240,8 @@ class TranslationTask(Task):
         for direction in self.dev:
             costs = [len(s) + len(t) + 3 for s, t in zip(direction.sources, direction.targets, strict=True)]
             total = units = 0.0
-            for places in batches_by_cost(costs, EVALUATE_TOKENS, 0, 0, shuffle=False):
+            targets = [len(target) for target in direction.targets]
+            for places in batches_by_cost(costs, EVALUATE_TOKENS, 0, 0, shuffle=False, parts=targets):
                 batch = self._batch([(direction, place, direction.sources[place]) for place in places]).to(device)
                 logits = cast(TranslationOutput, model(batch.source, batch.inputs, batch.languages)).logits
                 flat = logits.float().flatten(0, 1)
