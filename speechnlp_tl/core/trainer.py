@@ -38,6 +38,7 @@ from speechnlp_tl.core.checkpoint import (
     optimizer_contents,
 )
 from speechnlp_tl.core.config import TrainConfig
+from speechnlp_tl.core.freed_memory import keep_freed_memory
 from speechnlp_tl.core.interruption import interruption
 from speechnlp_tl.core.loading import load_steps
 from speechnlp_tl.core.objective import Objective
@@ -119,6 +120,8 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C or SIGTERM; the step was finished and a checkpoint written.
         """
         state = self._resume()
+        if self.device.type == "cpu":
+            keep_freed_memory()
         begin = time.monotonic() - state.elapsed
         self._saved = time.monotonic()
         steps = self._steps_of(0)

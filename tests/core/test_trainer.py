@@ -8,6 +8,7 @@ import pytest
 import torch
 from toy_task import Close, FrameTask, Penalty, Small, Tagger
 
+from speechnlp_tl.core import trainer
 from speechnlp_tl.core.config import TrainConfig
 from speechnlp_tl.core.task import Term
 from speechnlp_tl.core.tracking import read_metrics
@@ -35,6 +36,13 @@ def test_training_lowers_the_loss_and_leaves_the_model_in_eval_mode():
     assert result.best == min(losses)
     assert result.peak_mb > 1
     assert not task.model.training
+
+
+def test_a_training_on_the_cpu_keeps_what_it_frees(monkeypatch) -> None:
+    kept = []
+    monkeypatch.setattr(trainer, "keep_freed_memory", lambda: kept.append("kept"))
+    Trainer(FrameTask(), config(steps=1, device="cpu"), None).fit()
+    assert kept == ["kept"]
 
 
 def test_one_step_is_plain_pytorchs():
