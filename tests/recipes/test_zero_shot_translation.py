@@ -133,7 +133,7 @@ def test_what_one_system_writes_another_is_trained_on(local, tmp_path: Path, mon
 
 def test_text_is_written_before_a_training_is_named_after_it(local, tmp_path: Path, monkeypatch) -> None:
     path, data, runs = tmp_path / "c.yaml", tmp_path / "data", tmp_path / "runs"
-    path.write_text(WRITING)
+    path.write_text(WRITING.replace("systems:", "seeds: 2\nsystems:") + "  other: {seeds: 1}\n")
     config = load_config(path, local.settings.RecipeConfig)
     done = []
 
@@ -147,9 +147,10 @@ def test_text_is_written_before_a_training_is_named_after_it(local, tmp_path: Pa
 
     monkeypatch.setattr(local.train, "in_parallel", in_parallel)
     local.train._work(SimpleNamespace(conf=path, data=data, runs=runs, jobs=1))
-    teacher, student = (config.folder(runs, name, data, 0) for name in ("teacher", "student"))
-    written = list(config.written("student", data, runs, 0).values())
-    assert done == [("_train", [teacher]), ("_write", written), ("_train", [student])]
+    teachers, students = ([config.folder(runs, name, data, seed) for seed in (0, 1)] for name in ("teacher", "student"))
+    first = [teachers[0], config.folder(runs, "other", data, 0), teachers[1]]
+    written = [folder for seed in (0, 1) for folder in config.written("student", data, runs, seed).values()]
+    assert done == [("_train", first), ("_write", written), ("_train", students)]
 
 
 def test_text_is_written_anew_where_its_writer_or_its_search_is_another(local, tmp_path: Path) -> None:

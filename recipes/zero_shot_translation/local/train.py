@@ -32,23 +32,22 @@ def main() -> None:
 def _work(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.conf, RecipeConfig)
     place = arguments.data, arguments.runs
-    # seed by seed, so that a table is there early; first the models that others need
-    for seed in range(config.seeds):
-        named = [name for name in config.trained if seed in config.seeds_of(name)]
-        for depth in sorted({len(config.needed(name)) for name in named}):
-            members = [name for name in named if len(config.needed(name)) == depth]
-            texts = {folder: (config, name, *place, seed, half, folder)
-                     for name in members if config.systems[name].written_by is not None
-                     for half, folder in config.written(name, *place, seed).items()}  # fmt: skip
-            lacking = [item for folder, item in texts.items() if not record_of(folder).is_file()]
-            if lacking:
-                in_parallel(_write, lacking, arguments.jobs)
-            # trainings are named after their text, so it has to be there now
-            work = [
-                (config.experiment_of(name, *place, seed), config.folder(arguments.runs, name, arguments.data, seed))
-                for name in members
-            ]
-            in_parallel(_train, work, arguments.jobs)
+    # first the models that others need; those of all seeds together, so that one waits for few
+    for depth in sorted({len(config.needed(name)) for name in config.trained}):
+        level = [name for name in config.trained if len(config.needed(name)) == depth]
+        members = [(name, seed) for seed in range(config.seeds) for name in level if seed in config.seeds_of(name)]
+        texts = {folder: (config, name, *place, seed, half, folder)
+                 for name, seed in members if config.systems[name].written_by is not None
+                 for half, folder in config.written(name, *place, seed).items()}  # fmt: skip
+        lacking = [item for folder, item in texts.items() if not record_of(folder).is_file()]
+        if lacking:
+            in_parallel(_write, lacking, arguments.jobs)
+        # trainings are named after their text, so it has to be there now
+        work = [
+            (config.experiment_of(name, *place, seed), config.folder(arguments.runs, name, arguments.data, seed))
+            for name, seed in members
+        ]
+        in_parallel(_train, work, arguments.jobs)
 
 
 def _write(item: tuple[RecipeConfig, str, Path, Path, int, str, Path]) -> str:
