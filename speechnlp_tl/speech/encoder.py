@@ -15,6 +15,10 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from speechnlp_tl.core.config import StrictModel
+from speechnlp_tl.speech.packing import Packing, make_packing
+
+WORTH_PACKING = 0.9
+"""On a CPU a batch is packed when that leaves fewer of its frames than this share."""
 
 
 class EncoderConfig(StrictModel):
@@ -82,13 +86,10 @@ class Subsampling(nn.Module):
     def output_lengths(self, lengths: Tensor) -> Tensor:
         return torch.div(lengths + self.stride - 1, self.stride, rounding_mode="floor")
 
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        features = features * frame_mask(lengths, features.shape[1])
-        frames = -(-features.shape[1] // self.stride)
-        hidden = self.convolution(features.transpose(1, 2)).transpose(1, 2)[:, :frames]
-        lengths = self.output_lengths(lengths)
-        mask = frame_mask(lengths, frames)
-        return self.dropout(F.relu(self.norm(hidden, mask))) * mask, lengths
+    def forward(self, features: Tensor, input_mask: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, F) features and the masks of input and output frames in, (B, T', D) out."""
+        hidden = self.convolution((features * input_mask).transpose(1, 2)).transpose(1, 2)[:, : mask.shape[1]]
+        return self.dropout(F.relu(self.norm(hidden, mask))) * mask  # type: ignore[no-any-return]
 
 
 class TdnnLayer(nn.Module):
@@ -206,13 +207,32 @@ class Encoder(nn.Module):
         if features.shape[1] == 0:
             # recordings shorter than a window: convolutions need a frame, if only one of padding
             features = F.pad(features, (0, 0, 0, 1))
-        hidden, lengths = self.subsampling(features, lengths)
-        mask = frame_mask(lengths, hidden.shape[1])
-        outputs = [hidden]
+        output_lengths = self.subsampling.output_lengths(lengths)
+        packing = None if lateral is not None else self._packing(features, lengths)
+        if packing is not None:
+            packed = self._layers(packing.pack(features), packing.input_mask, packing.output_mask)
+            return [packing.unpack(hidden) for hidden in packed], output_lengths
+        frames = features.shape[1]
+        masks = frame_mask(lengths, frames), frame_mask(output_lengths, -(-frames // self.config.subsampling))
+        return self._layers(features, *masks, lateral), output_lengths
+
+    def _layers(
+        self, features: Tensor, input_mask: Tensor, mask: Tensor, lateral: Callable[[int, Tensor], Tensor] | None = None
+    ) -> list[Tensor]:
+        outputs = [self.subsampling(features, input_mask, mask)]
         for number, layer in enumerate(self.layers):
             if lateral is not None:
                 outputs[-1] = outputs[-1] + lateral(number, mask)
             outputs.append(layer(outputs[-1], mask))
         if lateral is not None:
             outputs[-1] = outputs[-1] + lateral(len(self.layers), mask)
-        return outputs, lengths
+        return outputs
+
+    def _packing(self, features: Tensor, lengths: Tensor) -> Packing | None:
+        """One row for all utterances, where that saves time: attention needs rows, and a GPU would be waited for."""
+        config = self.config
+        if config.kind != "tdnn" or features.device.type != "cpu":
+            return None
+        gap = max(config.dilations) * (config.kernel // 2)
+        packing = make_packing(lengths, features.shape[1], config.subsampling, config.input_kernel // 2, max(gap, 1))
+        return packing if packing.output_mask.shape[1] < WORTH_PACKING * packing.frames.numel() else None

@@ -8,7 +8,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from speechnlp_tl.speech import encoder as encoder_module
 from speechnlp_tl.speech.encoder import Encoder, EncoderConfig
+from speechnlp_tl.speech.packing import make_packing
 
 INPUT_DIM = 6
 KINDS = ["tdnn", "conformer"]
@@ -167,3 +169,48 @@ def test_shapes_that_cannot_be_built_are_refused_when_the_config_is_read(setting
 def test_all_other_shapes_work(settings: dict[str, Any]) -> None:
     hidden, lengths = encoder(**settings)(padded(utterances([9, 4])), torch.tensor([9, 4]))
     assert hidden[-1].shape[1] == lengths.max()
+
+
+SHAPES = [
+    {},
+    {"kernel": 5, "dilations": [1, 2, 4], "subsampling": 4, "input_kernel": 6},
+    {"kernel": 1, "subsampling": 1, "input_kernel": 1},
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_packed_utterances_become_and_teach_the_same(monkeypatch, shape, norm: str) -> None:
+    lengths = torch.tensor([40, 3, 0, 17, 1, 29])
+    batch = padded(utterances(lengths.tolist()), extra=4, padding=9.0)
+    found = {}
+    for worth in (0.0, 10.0):  # never, always
+        monkeypatch.setattr(encoder_module, "WORTH_PACKING", worth)
+        model = encoder(norm=norm, **shape).train()
+        features = batch.clone().requires_grad_()
+        outputs, output_lengths = model(features, lengths)
+        weights = torch.arange(outputs[-1].shape[-1]).cos()
+        sum((hidden * weights).sin().sum() for hidden in outputs).backward()
+        gradients = [features.grad, *(parameter.grad for parameter in model.parameters())]
+        found[worth] = [*outputs, output_lengths, *gradients, *model.buffers()]
+    assert len(found[0.0]) == len(found[10.0])
+    for plain, packed in zip(found[0.0], found[10.0], strict=True):
+        torch.testing.assert_close(packed, plain, atol=2e-5, rtol=1e-4)
+
+
+def test_a_batch_is_packed_where_that_leaves_a_tenth_less(monkeypatch) -> None:
+    packed = []
+    monkeypatch.setattr(
+        encoder_module, "make_packing", lambda *given: packed.append(make_packing(*given)) or packed[-1]
+    )
+    model = encoder().eval()
+    seen = []
+    model.subsampling.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[:2])))
+    for lengths in ([300, 300, 290], [300, 30, 30]):
+        model(padded(utterances(lengths)), torch.tensor(lengths))
+    assert seen[0] == (3, 300)
+    assert seen[1] == (1, 3 * int(packed[1].output_mask.shape[1]))
+    assert seen[1][1] < 400
+    model = encoder(kind="conformer").eval()
+    model(padded(utterances([300, 30])), torch.tensor([300, 30]))
+    assert len(packed) == 2
