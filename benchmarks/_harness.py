@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,22 @@ def interleaved(sides: Mapping[str, Callable[[], Any]], rounds: int, warm_up: in
                 timings.wall[name].append(time.perf_counter() - wall)
                 timings.processor[name].append(time.process_time() - processor)
     return timings
+
+
+def in_turn(
+    sides: Mapping[str, Callable[[], tuple[Any, float]]], rounds: int
+) -> tuple[dict[str, list[Any]], dict[str, list[float]]]:
+    """Answers and peak memory of each side's workers, round by round; a worker says itself how long its parts took."""
+    answers: dict[str, list[Any]] = {name: [] for name in sides}
+    peaks: dict[str, list[float]] = {name: [] for name in sides}
+
+    def run(name: str) -> None:
+        answer, peak = sides[name]()
+        answers[name].append(answer)
+        peaks[name].append(peak)
+
+    interleaved({name: partial(run, name) for name in sides}, rounds, warm_up=0)
+    return answers, peaks
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, tuple[float, float]]:

@@ -13,13 +13,12 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from functools import partial
 from pathlib import Path
 from unittest import mock
 
-from _harness import WORK, commit, interleaved, measured, median, ratio, skip, store
+from _harness import WORK, commit, in_turn, measured, median, ratio, skip, store
 from _report import AMD_PRELOADED, AMD_PRODUCTS, AMD_RATIO, AMD_TRAINING, AMD_USUAL
 
 from speechnlp_tl.evaluation.results import Record
@@ -47,7 +46,7 @@ def make_library(folder: Path) -> Path:
 
 def work(steps: int) -> None:
     import torch
-    from translation_speed import make_task, ours, train_config
+    from translation_speed import steps_per_second
 
     torch.manual_seed(0)
     matrix = torch.randn(SIZE, SIZE)
@@ -57,13 +56,7 @@ def work(steps: int) -> None:
     for _ in range(TIMES):
         matrix @ matrix
     product = 2 * SIZE**3 * TIMES / (time.perf_counter() - begin) / 1e9
-    with tempfile.TemporaryDirectory() as folder:
-        task, _ = make_task(Path(folder))
-        ours(task, train_config(2))
-        begin = time.perf_counter()
-        ours(task, train_config(steps))
-        seconds = time.perf_counter() - begin
-    print(json.dumps({"product": product, "steps": steps / seconds}))
+    print(json.dumps({"product": product, "steps": steps_per_second(steps)}))
 
 
 def main() -> None:
@@ -78,18 +71,13 @@ def main() -> None:
     if (reason := lacking()) is not None:
         skip(reason)
     preloads = {AMD_USUAL: "", AMD_PRELOADED: str(make_library(WORK / "amd_products"))}
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in preloads}
-    peaks: dict[str, list[float]] = {name: [] for name in preloads}
 
-    def run(name: str) -> None:
-        with mock.patch.dict(os.environ, {"LD_PRELOAD": preloads[name]}):
-            answer, peak = measured(__file__, "--steps", str(arguments.steps), threads=1)
-        found[name].append(answer)
-        peaks[name].append(peak)
+    def run(preload: str) -> tuple[dict[str, float], float]:
+        with mock.patch.dict(os.environ, {"LD_PRELOAD": preload}):
+            return measured(__file__, "--steps", str(arguments.steps), threads=1)
 
-    # a child says itself how long its parts took
-    interleaved({name: partial(run, name) for name in preloads}, arguments.rounds, warm_up=0)
-    store("amd_products", records(found, peaks))
+    sides = {name: partial(run, preload) for name, preload in preloads.items()}
+    store("amd_products", records(*in_turn(sides, arguments.rounds)))
 
 
 def records(found: dict[str, list[dict[str, float]]], peaks: dict[str, list[float]]) -> list[Record]:

@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
-import time
 from functools import partial
-from pathlib import Path
 from unittest import mock
 
-from _harness import commit, interleaved, measured, median, ratio, store
+from _harness import commit, in_turn, measured, median, ratio, store
 from _report import FREED_BACK, FREED_KEPT, FREED_RATIO
 
 from speechnlp_tl.evaluation.results import Record
@@ -25,18 +22,13 @@ BATCH_TOKENS = 800
 
 
 def work(steps: int, kept: bool) -> None:
-    from translation_speed import make_task, ours, train_config
+    from translation_speed import steps_per_second
 
     from speechnlp_tl.core import trainer
 
-    with tempfile.TemporaryDirectory() as folder:
-        task, _ = make_task(Path(folder), BATCH_TOKENS)
-        usual = trainer.keep_freed_memory
-        with mock.patch.object(trainer, "keep_freed_memory", usual if kept else lambda: False):
-            ours(task, train_config(2))
-            begin = time.perf_counter()
-            ours(task, train_config(steps))
-    print(json.dumps({"steps": steps / (time.perf_counter() - begin)}))
+    usual = trainer.keep_freed_memory
+    with mock.patch.object(trainer, "keep_freed_memory", usual if kept else lambda: False):
+        print(json.dumps({"steps": steps_per_second(steps, BATCH_TOKENS)}))
 
 
 def main() -> None:
@@ -49,17 +41,12 @@ def main() -> None:
     if arguments.worker:
         work(arguments.steps, arguments.freed == FREED_KEPT)
         return
-    found: dict[str, list[float]] = {FREED_KEPT: [], FREED_BACK: []}
-    peaks: dict[str, list[float]] = {name: [] for name in found}
-
-    def run(name: str) -> None:
-        answer, peak = measured(__file__, "--steps", str(arguments.steps), "--freed", name, threads=1)
-        found[name].append(answer["steps"])
-        peaks[name].append(peak)
-
-    # a child says itself how long its training took
-    interleaved({name: partial(run, name) for name in found}, arguments.rounds, warm_up=0)
-    store("freed_memory", records(found, peaks))
+    sides = {
+        name: partial(measured, __file__, "--steps", str(arguments.steps), "--freed", name, threads=1)
+        for name in (FREED_KEPT, FREED_BACK)
+    }
+    answers, peaks = in_turn(sides, arguments.rounds)
+    store("freed_memory", records({name: [each["steps"] for each in own] for name, own in answers.items()}, peaks))
 
 
 def records(found: dict[str, list[float]], peaks: dict[str, list[float]]) -> list[Record]:

@@ -16,6 +16,7 @@ import argparse
 import json
 import random
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -131,6 +132,16 @@ def ours(task: Any, config: Any) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         Trainer(task, config, folder, quiet=True).fit()
+
+
+def steps_per_second(steps: int, batch_tokens: int = BATCH_TOKENS) -> float:
+    """Of a training of a fresh model, behind one that warms up."""
+    with tempfile.TemporaryDirectory() as folder:
+        task, _ = make_task(Path(folder), batch_tokens)
+        ours(task, train_config(2))
+        begin = time.perf_counter()
+        ours(task, train_config(steps))
+        return steps / (time.perf_counter() - begin)
 
 
 def peer_settings() -> dict[str, Any]:

@@ -233,6 +233,10 @@ class Encoder(nn.Module):
         config = self.config
         if config.kind != "tdnn" or features.device.type != "cpu":
             return None
-        gap = max(config.dilations) * (config.kernel // 2)
-        packing = make_packing(lengths, features.shape[1], config.subsampling, config.input_kernel // 2, max(gap, 1))
-        return packing if packing.output_mask.shape[1] < WORTH_PACKING * packing.frames.numel() else None
+        rows, frames = features.shape[:2]
+        gap = max(1, max(config.dilations) * (config.kernel // 2))
+        # about what the row takes: each utterance, its gap and what rounding adds
+        taken = int(lengths.sum()) + rows * config.subsampling * (gap + 1)
+        if taken >= WORTH_PACKING * rows * frames:
+            return None
+        return make_packing(lengths, frames, config.subsampling, config.input_kernel // 2, gap)

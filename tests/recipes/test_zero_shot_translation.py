@@ -64,12 +64,21 @@ def test_remedies_start_from_one_model_and_are_trained_as_long(local, conf: str,
     made = {name: config.experiment_of(name, Path("data"), Path("runs"), 0) for name in started}
     first = str(config.folder(Path("runs"), "multilingual", Path("data"), 0))
     assert len(made) > 2
+    assert control in made
     assert len({each.train.model_dump_json() for each in made.values()}) == 1
     assert all(each.initial.model == first for each in made.values())
     assert made[control].denoising == made[control].similarity == made[control].back_translation == 0
-    if "back-translation" in made:
-        assert made["back-translation"].written_directions == ["de-fr", "fr-de"]
     assert config.trained.index("multilingual") < min(map(config.trained.index, started))
+
+
+def test_what_is_written_and_what_is_trained_for_longer(local) -> None:
+    small, longer = (
+        load_config(RECIPE / "conf" / f"{name}.yaml", local.settings.RecipeConfig) for name in ("small", "longer")
+    )
+    made = small.experiment_of("back-translation", Path("data"), Path("runs"), 0)
+    assert made.written_directions == ["de-fr", "fr-de"]
+    started = [name for name in longer.trained if longer.systems[name].initial_of == "multilingual"]
+    assert started == ["more steps, longer", "denoising, longer", "pair written through English, longer"]
 
 
 WRITING = """
