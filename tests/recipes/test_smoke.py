@@ -67,6 +67,37 @@ def test_help_needs_nothing(row: dict[str, str], tmp_path: Path) -> None:
     assert "--corpus" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("recipe", "arguments", "inputs", "named"),
+    [
+        ("multilingual_asr", "", "speech", "--corpus real"),
+        ("multilingual_asr", "--conf conf/longer.yaml", "speech", "--corpus real-longer"),
+        ("multilingual_asr", "--corpus made --conf conf/made-gpu.yaml", "speech", "--corpus made-made-gpu"),
+        ("zero_shot_translation", "", "text-leaky-false", "--corpus multi30k --named multi30k"),
+        ("zero_shot_translation", "--leaky", "text-leaky-true", "--corpus multi30k --named multi30k-leaky"),
+        ("zero_shot_translation", "--conf conf/czech.yaml", "text-leaky-false", "--named multi30k-czech"),
+        ("zero_shot_translation", "--leaky --conf conf/small.yaml", "text-leaky-true", "--named multi30k-leaky-small"),
+    ],
+)  # fmt: skip
+def test_results_of_other_settings_have_a_name_of_their_own(
+    recipe: str, arguments: str, inputs: str, named: str, tmp_path: Path
+) -> None:
+    """Publishing replaces what stands under a name: one table must not take another's place."""
+    for folder in ("exp/runs", "exp/hypotheses", "exp/translations", f"data/{inputs}"):
+        top, _, below = folder.partition("/")
+        (tmp_path / top / recipe / "one" / below).mkdir(parents=True)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ncase $1 in local/*) exit;; esac\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        [str(ROOT / "recipes" / recipe / "run.sh"), *shlex.split(arguments), "--name", "one", "--stage", "5",
+         "--stop-stage", "5", "--exp", str(tmp_path / "exp"), "--data", str(tmp_path / "data")],
+        env=environment() | {"PYTHON": str(python)}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    (command,) = [line for line in done.stdout.splitlines() if "local/score.py" in line]
+    assert f" {named} " in command, done.stderr
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['recipe']} {row['arguments']}")
 def test_recipe_runs_end_to_end_and_then_has_nothing_left_to_do(row: dict[str, str], tmp_path: Path) -> None:
     done = run(row, tmp_path)
