@@ -61,6 +61,7 @@ def prepare(
     sentences: Sequence[str] | None = None,
     rate: int = 16000,
     prefix: str = "",
+    skip: int = 0,
 ) -> dict[str, Path]:
     """Make a corpus.
 
@@ -75,6 +76,7 @@ def prepare(
         rate: Hz.
         prefix: before the speakers' names: where corpora of several languages are trained on together, utterances
             need names of their own.
+        skip: speakers that come before the first one: what one corpus leaves to another.
 
     Returns:
         Split -> data directory.
@@ -85,7 +87,12 @@ def prepare(
     """
     problems = [
         Problem(f"{name} is {value}; at least {least} wanted")
-        for name, value, least in (("speakers", speakers, 1), ("utterances", utterances, 4), ("rate", rate, 4000))
+        for name, value, least in (
+            ("speakers", speakers, 1),
+            ("utterances", utterances, 4),
+            ("rate", rate, 4000),
+            ("skip", skip, 0),
+        )
         if value < least
     ]
     if problems:
@@ -96,11 +103,11 @@ def prepare(
         raise InputError("no sentence has a word")
     said = {
         speaker: _draw_texts(espeak.language, texts, utterances, seed, speaker.id)
-        for speaker in make_speakers(speakers, seed, prefix)
+        for speaker in make_speakers(skip + speakers, seed, prefix)[skip:]
     }
     lexicon, phones = _pronounce(espeak, sorted({text for drawn in said.values() for text in drawn}))
     parameters = {"language": espeak.language, "speakers": speakers, "utterances": utterances, "seed": seed}
-    parameters |= {"prefix": prefix} if prefix else {}
+    parameters |= {name: value for name, value in (("prefix", prefix), ("skip", skip)) if value}
     with output_folder(out, "synthetic", {**parameters, "rate": rate, "grammar": sentences is None}) as folder:
         spoken = {s.id: _speak(espeak, s, drawn, seed, rate, folder, out.resolve()) for s, drawn in said.items()}
         lexicon.write(folder / "lexicon.txt")

@@ -51,6 +51,13 @@ def test_more_speakers_and_utterances_leave_the_first_as_they_are(made: Path, tm
     assert len(more) == 36
 
 
+def test_skipped_speakers_are_left_to_another_corpus(made: Path, tmp_path: Path) -> None:
+    synthetic.prepare(tmp_path / "rest", speakers=2, utterances=8, seed=4, rate=8000, skip=1)
+    whole = audio_of(made)
+    assert audio_of(tmp_path / "rest") == {name: whole[name] for name in whole if not name.startswith("s01")}
+    assert len(audio_of(tmp_path / "rest")) == 16
+
+
 def test_a_prefix_keeps_the_names_of_two_corpora_apart(tmp_path: Path) -> None:
     plain = {speaker.id: speaker.voice for speaker in synthetic.make_speakers(3, 0)}
     named = {speaker.id: speaker.voice for speaker in synthetic.make_speakers(3, 0, "de-")}

@@ -173,22 +173,21 @@ def _made(name: str, code: str, config: RecipeConfig, sources: Mapping[str, Path
     not what is trained on."""
     count, utterances = config.made.speakers, config.made.utterances
     tested = max(1, count // 4)
-    speakers = [f"{name}-s{number + 1:02d}" for number in range(count)]
-    voices = {
-        "train": speakers[: count - tested - 1],
-        "dev": speakers[count - tested - 1 : count - tested],
-        "test": speakers[-tested:],
-    }
+    voices = {"train": count - tested - 1, "dev": 1, "test": tested}
+    skipped = 0
     sentences = _sentences(code, sources, config)
     parts: dict[str, list[Utterance]] = {}
     lexicon = Lexicon({})
-    for part, chosen in voices.items():
+    for part, speakers in voices.items():
         own = None if sentences is None else sentences[part]
         folder = corpora / name / part
-        splits = synthetic.prepare(folder, code, count, utterances, sentences=own, rate=RATE, prefix=f"{name}-")
-        paths = [splits[f"{speaker}/{side}"] for speaker in chosen for side in ("pool", "test")]
+        splits = synthetic.prepare(
+            folder, code, speakers, utterances, sentences=own, rate=RATE, prefix=f"{name}-", skip=skipped
+        )
+        skipped += speakers
         own_words = Lexicon.read(folder / "lexicon.txt")
-        spoken = [utterance for path in paths for utterance in DataDir.read(path)]
+        sides = [splits[side] for side in ("train", "dev", "test")]
+        spoken = [utterance for path in sides for utterance in DataDir.read(path)]
         parts[part] = [utterance for utterance in spoken if _can_be_aligned(utterance, own_words)]
         lexicon = lexicon.merge(own_words)
     test = sorted(parts["test"], key=lambda one: hashlib.sha256(one.id.encode()).digest())
