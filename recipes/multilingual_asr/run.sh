@@ -3,7 +3,7 @@
 #
 #   ./run.sh                              # English, Arabic, Mandarin and Hebrew: real speech at 8 kHz
 #   ./run.sh --conf conf/layers.yaml      # which layers a new language needs from the others
-#   ./run.sh --conf conf/longer.yaml      # one language or several, with a wider encoder and twice as many steps
+#   ./run.sh --conf conf/longer.yaml      # one language or several, with a wider encoder, trained to convergence
 #   ./run.sh --corpus made                # ten languages read by espeak-ng, then the real ones from them
 #   ./run.sh --corpus made --conf conf/made-gpu.yaml         # hours of them: for a GPU
 #   ./run.sh --corpus synthetic           # three small made languages, no network, under two minutes
