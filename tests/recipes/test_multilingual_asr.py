@@ -23,7 +23,7 @@ from speechnlp_tl.speech.lexicon import Lexicon
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "multilingual_asr"
-MODULES = ("settings", "prepare", "train", "recognise", "heard", "frames", "relative", "score", "tables")
+MODULES = ("settings", "prepare", "train", "recognise", "heard", "frames", "relative", "score", "tables", "pictures")
 COMMON = {"recipe": "multilingual_asr", "corpus": "real"}
 CONFIGS = ("synthetic", "real", "longer", "layers", "made", "made-gpu")
 
@@ -392,16 +392,28 @@ def test_no_speaker_of_the_real_corpora_is_on_two_sides_except_in_hebrew(local, 
             assert {each.language for each in chosen} == {name}
 
 
+def test_all_speech_stands_at_its_minutes_in_a_curve(local, tmp_path: Path, monkeypatch) -> None:
+    records = [
+        row(system="speech", target="ar", metric="minutes of speech", value=29.25),
+        *(
+            row(system=name, target="ar/arabic", budget=budget, metric="wer", value=value, ci95=(value - 1, value + 1))
+            for name, budget, value in [("from scratch", 3, 20.0), ("from scratch", "all", 6.0), ("frozen", 3, 15.0)]
+        ),
+    ]
+    drawn = []
+    monkeypatch.setattr(local.pictures, "adaptation_curve", lambda series, **_: drawn.extend(series))
+    monkeypatch.setattr(local.pictures, "save", lambda figure, path: None)
+    local.pictures._curves("real", records, tmp_path)
+    (curve,) = drawn
+    assert (curve.label, list(curve.x), list(curve.y)) == ("from scratch", [3.0, 29.25], [20.0, 6.0])
+
+
 def test_the_sweep_of_layers_is_drawn(local, tmp_path: Path) -> None:
-    pictures = importlib.import_module("pictures")
-    try:
-        records = [
-            row(system=f"{side} {count} layers copied", target="ar/arabic", budget=3, metric="wer", value=10.0 + count)
-            for side in ("first", "last")
-            for count in (1, 2, 3)
-        ]
-        records.append(row(system="from scratch", target="ar/arabic", budget=3, metric="wer", value=30.0))
-        pictures._sweeps("real-layers", records, tmp_path)
-        assert [path.name for path in tmp_path.iterdir()] == ["real-layers-layers-ar-arabic.png"]
-    finally:
-        sys.modules.pop("pictures", None)
+    records = [
+        row(system=f"{side} {count} layers copied", target="ar/arabic", budget=3, metric="wer", value=10.0 + count)
+        for side in ("first", "last")
+        for count in (1, 2, 3)
+    ]
+    records.append(row(system="from scratch", target="ar/arabic", budget=3, metric="wer", value=30.0))
+    local.pictures._sweeps("real-layers", records, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["real-layers-layers-ar-arabic.png"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from frames import Frames, frames_of
-from settings import SCRATCH, RecipeConfig
+from score import SPEECH, WER
+from settings import ALL, SCRATCH, RecipeConfig
 
 from data_prep.command import run
 from speechnlp_tl.core.config import load_config
@@ -49,15 +50,17 @@ def _work(arguments: argparse.Namespace) -> None:
 
 
 def _curves(corpus: str, records: Sequence[Record], out: Path) -> None:
-    """A picture for each new language's test set: methods with at least two numbers of minutes."""
-    own = [each for each in records if each.metric == "wer" and isinstance(each.budget, int | float)]
+    """A picture for each new language's test set: methods with at least two numbers of minutes; all is as many as there
+    are."""
+    every = {str(each.target): each.value for each in records if each.metric == SPEECH}
+    own = [_in_minutes(each, every) for each in records if each.metric == WER and each.budget is not None]
     for target in dict.fromkeys(str(each.target) for each in own):
         points = Counter(each.system for each in own if each.target == target)
         shown = [each for each in own if each.target == target and points[each.system] > 1]
         shown.sort(key=lambda each: each.system != SCRATCH)
         if not shown:
             continue
-        series, _ = series_from_records([replace_budget(each) for each in shown])
+        series, _ = series_from_records(shown)
         title = f"{target}: with and without the other languages"
         figure = adaptation_curve(series, unit="minutes", title=title, amount="speech of the new language")
         save(figure, out / f"{corpus}-curve-{target.replace('/', '-')}.png")
@@ -66,7 +69,7 @@ def _curves(corpus: str, records: Sequence[Record], out: Path) -> None:
 def _sweeps(corpus: str, records: Sequence[Record], out: Path) -> None:
     """A picture for each new language's test set: error against how many layers were copied from either end."""
     named = re.compile(r"(first|last) (\d+) layers copied")
-    scored = [each for each in records if each.metric == "wer" and each.budget is not None]
+    scored = [each for each in records if each.metric == WER and each.budget is not None]
     swept = [each for each in scored if named.fullmatch(each.system)]
     for target in dict.fromkeys(str(each.target) for each in swept):
         sides: dict[str, dict[int, Record]] = {"first": {}, "last": {}}
@@ -88,8 +91,9 @@ def _line(label: str, found: dict[int, Record]) -> Series:
     return Series(label, counts, [found[count].value for count in counts], low, high)
 
 
-def replace_budget(record: Record) -> Record:
-    return record.model_copy(update={"budget": float(record.budget or 0)})
+def _in_minutes(record: Record, every: Mapping[str, float]) -> Record:
+    language = str(record.target).split("/")[0]
+    return record.model_copy(update={"budget": every[language] if record.budget == ALL else record.budget})
 
 
 def _by_language(found: dict[str, Frames]):  # type: ignore[no-untyped-def]
