@@ -76,7 +76,7 @@ class NewLanguageMethod:
 
 
 class CopiedLayers(LayersConfig):
-    """Method `layers`: the first ones, if nothing else is said; which ones made no difference in `recipes/multilingual_asr`."""
+    """Method `layers`: the first ones, if nothing else is said; in `recipes/multilingual_asr` it made no difference."""
 
     copy_: str = Field("first:3", alias="copy", description="first:n, last:n, all, or names: copied and frozen")
 
