@@ -85,7 +85,6 @@ class RecipeConfig(StrictModel):
     minutes: list[float | str] = Field(default_factory=list, description="of the new language, or 'all'")
     scratch_steps: PositiveInt = 300
     joint_minutes: list[float | str] = Field(default_factory=list, description="budgets of training with the others")
-    joint_seeds: PositiveInt | None = Field(None, description="of it, no more than so many")
     methods: dict[str, MethodConfig] = Field(default_factory=dict)
     search: TuneConfig = Field(
         SEARCH,
@@ -275,7 +274,7 @@ class RecipeConfig(StrictModel):
         """(method, target, minutes, seed) of every learning that there is speech for."""
         found = []
         for method in [*UNTAUGHT, *self.methods]:
-            limit = self.joint_seeds if method == JOINT else None if method == SCRATCH else self.methods[method].seeds
+            limit = None if method in UNTAUGHT else self.methods[method].seeds
             for target in self.learned:
                 for minutes in self.budgets(method):
                     for seed in self.seeds_of(limit):
