@@ -11,7 +11,9 @@ import typer
 
 
 def translate(
-    model: Annotated[Path, typer.Option(help="Folder of a model or an experiment.")],
+    model: Annotated[
+        Path, typer.Option(help="Folder of a model or an experiment, or a YAML file that names a pretrained model.")
+    ],
     target: Annotated[str, typer.Option("--to", help="Language wanted.")],
     source: Annotated[
         str | None, typer.Option("--from", help="Language of the lines; it can often be left out.")
@@ -39,6 +41,8 @@ def translate(
     loaded.transformer.to(usual_device())
     for wanted in [via, target] if via is not None else [target]:
         loaded.check_languages(source, wanted)
+    if input_ is None and sys.stdin is None:
+        raise InputError(Problem("standard input is closed", remedy="name the text with --input"))
     try:
         contents = sys.stdin.buffer.read() if input_ is None else input_.read_bytes()
     except OSError as error:
@@ -53,9 +57,9 @@ def translate(
         typer.echo(f"note: {len(bad)} lines are not UTF-8 text, translated as far as they are: {listed(bad)}", err=True)
     search = SearchConfig(beam=beam, length_penalty=length_penalty, batch_tokens=batch_tokens)
     found = (
-        loaded.translate(lines, target, search, source)
+        loaded.translate(lines, target, search, source, show=True)
         if via is None
-        else loaded.pivot(lines, via, target, search, source)
+        else loaded.pivot(lines, via, target, search, source, show=True)
     )
     if found.cut:
         what = f"{len(found.cut)} lines were longer than {loaded.config.max_length} pieces and were cut"

@@ -96,7 +96,7 @@ def load_config(path: str | Path, schema: type[ModelT], overrides: Sequence[str]
     try:
         model = schema.model_validate(data)
     except SchemaError as error:
-        problems += [_explain(item, schema, path, lines, overridden) for item in error.errors(include_url=False)]
+        problems += [_explain(item, schema, data, path, lines, overridden) for item in error.errors(include_url=False)]
     if problems:
         raise InputError(problems)
     return model
@@ -222,10 +222,15 @@ def _apply(data: dict[str, Any], override: str, overridden: dict[Place, str]) ->
 
 
 def _explain(
-    item: Mapping[str, Any], schema: type[BaseModel], path: Path, lines: dict[Place, int], overridden: dict[Place, str]
+    item: Mapping[str, Any],
+    schema: type[BaseModel],
+    data: dict[str, Any],
+    path: Path,
+    lines: dict[Place, int],
+    overridden: dict[Place, str],
 ) -> Problem:
     """One pydantic error as a Problem: its key in words, the override or the line it came from, the nearest key."""
-    place: Place = tuple(item["loc"])
+    place = _in_file(tuple(item["loc"]), data, item["type"] == "missing")
     name = ".".join(str(key) for key in place)
     remedy = None
     if item["type"] == "extra_forbidden":
@@ -244,9 +249,26 @@ def _explain(
         unknown_section = item["type"] == "extra_forbidden" and key[: len(place)] == place
         if inside or unknown_section:
             return Problem(f"override '{override}': {what}", remedy=remedy)
-    # a union's errors carry the member's name behind the key: the longest place that stands in the file is meant
     line = next((lines[place[:end]] for end in range(len(place), -1, -1) if place[:end] in lines), None)
     return Problem(what, file=path, line=line, remedy=remedy)
+
+
+def _in_file(place: Place, data: Any, missing: bool) -> Place:
+    """An error's place without the names that pydantic gives the members of a union, which are no keys.
+
+    Args:
+        data: what was read.
+        missing: the last key is the one that is not there.
+    """
+    found: list[str | int] = []
+    inner = data
+    for number, key in enumerate(place):
+        known = key in inner if isinstance(inner, Mapping) else isinstance(inner, list) and key in range(len(inner))
+        if known:
+            inner = inner[key]
+        if known or (missing and number == len(place) - 1):
+            found.append(key)
+    return tuple(found)
 
 
 def _known_keys(schema: type[BaseModel], place: Place) -> set[str]:

@@ -22,7 +22,7 @@ from speechnlp_tl.evaluation.environment import environment
 from speechnlp_tl.transfer.domain_methods import DomainMethod, domain_terms, read_methods
 from speechnlp_tl.transfer.pair_similarity import PairSimilarity
 from speechnlp_tl.translation.parallel_text import ParallelText, listed, read_parallel
-from speechnlp_tl.translation.pretrained import PretrainedConfig
+from speechnlp_tl.translation.pretrained import PretrainedConfig, Shape
 from speechnlp_tl.translation.starting_model import (
     InitialConfig,
     Start,
@@ -42,7 +42,6 @@ from speechnlp_tl.translation.task import (
     denoising_directions,
     directions_of,
 )
-from speechnlp_tl.translation.transformer import TransformerConfig
 from speechnlp_tl.translation.translation_model import TranslationModel, TranslationModelConfig
 from speechnlp_tl.translation.translator import Translator
 
@@ -50,6 +49,8 @@ LANGUAGE_METHODS = ("dann", "confusion")
 """Domain adaptation methods that know more than two domains."""
 Files = dict[str, str]
 """Language -> its file."""
+Encoded = dict[str, list[list[int]]]
+"""Language -> the pieces of each row of a corpus."""
 
 
 class TranslationDataConfig(StrictModel):
@@ -115,7 +116,7 @@ class TranslationExperiment(StrictModel):
     task: Literal["translation"]
     data: TranslationDataConfig
     subwords: SubwordConfig = SubwordConfig()
-    model: TransformerConfig | PretrainedConfig | None = None
+    model: Shape | None = None
     """Shape of a model of our own, or `{kind: pretrained, name: ..., languages: {de: de_DE, ...}}`. When not given that
     of the initial model, or the usual one."""
     initial: Annotated[InitialConfig | None, BeforeValidator(_read_initial)] = None
@@ -251,6 +252,8 @@ def train(
     if say is not None and processes.main:
         for note in notes:
             say(note)
+        if start.report is not None:
+            say(f"what becomes of the initial model's layers:\n{start.report.table()}")
     terms = _terms(config, start)
     folder.begin()
     result = Trainer(task, config.train, out, terms, start.source, quiet=quiet).fit()
@@ -318,7 +321,7 @@ def _task(
 ) -> tuple[TranslationTask, list[str]]:
     """The task, and what the user should know of the data."""
     limit, notes = config.data.max_length, []
-    encoded: dict[str, list[dict[str, list[list[int]]]]] = {}
+    encoded: dict[str, list[Encoded]] = {}
     for name in ("train", "monolingual", "dev"):
         files = getattr(config.data, name)
         encoded[name] = []
@@ -341,9 +344,7 @@ def _task(
                 {language: [row for n, row in enumerate(side) if n not in left] for language, side in sides.items()}
             )
     taught = [*encoded["train"], *encoded["monolingual"]]
-    if not any(map(len, directions_of(encoded["train"], config.data.directions))):
-        remedy = "raise data.max_length or give other text"
-        raise InputError([Problem("no sentence is left to train on", remedy=remedy), *map(Problem, notes)])
+    _check_left(config, encoded, notes)
     task = TranslationTask(
         transformer,
         subwords,
@@ -363,6 +364,22 @@ def _task(
         seed=config.train.seed,
     )
     return task, notes
+
+
+def _check_left(config: TranslationExperiment, encoded: Mapping[str, Sequence[Encoded]], notes: Sequence[str]) -> None:
+    """Raise InputError, with the notes on rows that are left out, where none remain: to train on, in a language, in a
+    dev corpus."""
+    taught = [*encoded["train"], *encoded["monolingual"]]
+    lacking = [name for name in config.data.languages if not any(corpus.get(name) for corpus in taught)]
+    problems = [f"no sentence in '{name}' is left to train on" for name in lacking]
+    if not any(map(len, directions_of(encoded["train"], config.data.directions))):
+        problems = ["no sentence is left to train on"]
+    for files, corpus in zip(config.data.dev, encoded["dev"], strict=True):
+        if not any(corpus.values()):
+            problems.append(f"no sentence is left of the dev data {', '.join(files.values())}")
+    if problems:
+        remedy = "raise data.max_length or give other text"
+        raise InputError([*(Problem(what, remedy=remedy) for what in problems), *map(Problem, notes)])
 
 
 def _terms(config: TranslationExperiment, start: Start) -> list[Term]:

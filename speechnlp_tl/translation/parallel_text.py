@@ -14,6 +14,8 @@ SHOWN = 10
 """Lines of one kind of problem that are named one by one; the rest are counted."""
 FOREIGN_SHARE = 0.01
 """A script that fewer of a file's letters than this belong to makes its lines worth a warning."""
+JAPANESE = {"CJK", "HIRAGANA", "KATAKANA"}
+"""Scripts of one language: a short sentence may be in any of them alone."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,26 @@ def read_parallel(files: Mapping[str, str | Path]) -> ParallelText:
 
 
 def mixed_scripts(lines: Sequence[str], name: str) -> str | None:
-    """A warning that names the lines with letters of a script that hardly occurs in the text; None without any."""
+    """A warning that names the lines with letters of a script that hardly occurs in the text, and those that lack the
+    text's own, which most lines have; None without any."""
     of_line = [Counter(_script(letter) for letter in line if _is_letter(letter)) for line in lines]
     total = sum(of_line, Counter[str]())
     letters = sum(total.values())
-    foreign = {script for script, count in total.items() if count < FOREIGN_SHARE * letters}
-    found = [number for number, scripts in enumerate(of_line, 1) if foreign & scripts.keys()]
+    spread = Counter(script for scripts in of_line for script in scripts)
+    written = sum(map(bool, of_line))
+    own = {script for script, count in spread.items() if 2 * count > written}
+    own |= JAPANESE if own & JAPANESE else set()
+    rare = {script for script, count in total.items() if count < FOREIGN_SHARE * letters} - own
+    found = {
+        number: scripts.keys() - own
+        for number, scripts in enumerate(of_line, 1)
+        if rare & scripts.keys() or (own and scripts and not own & scripts.keys())
+    }
     if not found:
         return None
-    what = f"{name}: {len(found)} lines hold letters of another script ({', '.join(sorted(foreign))})"
-    return f"{what}: {listed(found)}"
+    foreign = sorted(set[str]().union(*found.values()))
+    what = f"{name}: {len(found)} lines hold letters of another script ({', '.join(foreign)})"
+    return f"{what}: {listed(list(found))}"
 
 
 def listed(numbers: Sequence[int]) -> str:

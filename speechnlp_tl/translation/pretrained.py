@@ -10,20 +10,21 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from torch import Tensor
 
 from speechnlp_tl.core.config import StrictModel
 from speechnlp_tl.core.pretrained import load_pretrained, save_pretrained
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.translation.subwords import BEGIN, END, PAD, UNKNOWN
+from speechnlp_tl.translation.transformer import TransformerConfig
 from speechnlp_tl.translation.translator import Translator
 
 KINDS = ("m2m_100", "mbart")
@@ -39,6 +40,17 @@ class PretrainedConfig(StrictModel):
     name: str = Field(min_length=1, description="folder, or name on the hub")
     revision: str | None = Field(None, description="commit, tag or branch on the hub")
     languages: dict[str, str] = Field(min_length=1, description="language -> its token: de: de_DE, say")
+
+
+def _shape_of(given: object) -> str:
+    kind = given.get("kind") if isinstance(given, Mapping) else getattr(given, "kind", None)
+    return "own" if kind is None else "pretrained"
+
+
+Shape = Annotated[
+    Annotated[TransformerConfig, Tag("own")] | Annotated[PretrainedConfig, Tag("pretrained")], Discriminator(_shape_of)
+]
+"""A model of our own, or, where a `kind` says so, a pretrained one: a mistake is told of the one that is meant."""
 
 
 class PretrainedVocabulary:
@@ -57,25 +69,27 @@ class PretrainedVocabulary:
 
     def __init__(self, tokenizer: Any, config: PretrainedConfig, size: int) -> None:
         self._tokenizer, self._size = tokenizer, size
-        known = tokenizer.get_vocab()
+        # asked one by one: languages' tokens are not always part of what a tokenizer calls its vocabulary
+        told = {language: tokenizer.convert_tokens_to_ids(token) for language, token in config.languages.items()}
         problems = [
             Problem(f"the tokenizer has no token '{token}' for language '{language}'", remedy="see its model card")
             for language, token in config.languages.items()
-            if token not in known
+            if told[language] is None or told[language] == tokenizer.unk_token_id
         ]
         special = {"padding": tokenizer.pad_token_id, "end": tokenizer.eos_token_id}
         problems += [Problem(f"the tokenizer has no token for {name}") for name, n in special.items() if n is None]
-        if len(tokenizer) > size:
-            problems.append(Problem(f"the tokenizer has {len(tokenizer)} tokens, the model {size}"))
+        most = max([len(tokenizer), *(number + 1 for number in told.values() if number is not None)])
+        if most > size:
+            problems.append(Problem(f"the tokenizer has {most} tokens, the model {size}"))
         if problems:
             raise InputError(problems)
         unknown, begin = tokenizer.unk_token_id, tokenizer.bos_token_id
         self.theirs = _renumbered(size, {PAD: special["padding"], END: special["end"], UNKNOWN: unknown, BEGIN: begin})
         """(pieces,) the model's own number of each piece."""
         self.ours = np.argsort(self.theirs)
-        self.tokens = {language: int(self.ours[known[token]]) for language, token in config.languages.items()}
+        self.tokens = {language: int(self.ours[number]) for language, number in told.items()}
         self.mask = UNKNOWN if tokenizer.mask_token_id is None else int(self.ours[tokenizer.mask_token_id])
-        texts = {number: text for text, number in known.items()}
+        texts = {number: text for text, number in tokenizer.get_vocab().items()}
         self.begins_word: NDArray[np.bool_] = np.array(
             [texts.get(int(number), "").startswith(("▁", "Ġ")) for number in self.theirs]
         )
@@ -193,7 +207,7 @@ class PretrainedTranslator(Translator):
             decoder_input_ids=given, use_cache=cache is not None, **past,
         )  # fmt: skip
         if cache is not None:
-            cache.past = found.past_key_values
+            cache.past = getattr(found, self._cache)
         logits: Tensor = found.logits[:, 1:] if first else found.logits
         return logits.index_copy(-1, self.moved, logits.index_select(-1, self.theirs[self.moved]))
 
@@ -205,18 +219,26 @@ def load_translator(
 
     Raises:
         InputError: as `load_pretrained`; a model of another kind than `KINDS`; a tokenizer without a token that is
-            needed.
+            needed, or that puts the language behind the sentence.
     """
     name, local = (config.name, False) if folder is None else (str(folder / FOLDER), True)
     revision = config.revision if folder is None else None
     model, tokenizer = load_pretrained("AutoModelForSeq2SeqLM", name, revision, local, extra="translation,text")
     kind = str(model.config.model_type)
-    if kind not in KINDS:
+    if kind not in KINDS or not _says_language_first(tokenizer):
         # others put the wanted language elsewhere, or none: trained as these are, they would learn it anew
         what = f"'{name}' is a model of kind {kind}, which is told the languages in another way"
+        if kind in KINDS:
+            what = f"'{name}' is told the language behind the sentence, not before it"
         raise InputError(Problem(what, remedy=f"take one of {' or '.join(KINDS)}: M2M-100, NLLB, mBART-50"))
     vocabulary = PretrainedVocabulary(tokenizer, config, int(model.config.vocab_size))
     return vocabulary, PretrainedTranslator(model, vocabulary.theirs)
+
+
+def _says_language_first(tokenizer: Any) -> bool:
+    """Whether nothing stands behind the end of a sentence: that is where mBART-25 has its language."""
+    row = tokenizer("a")["input_ids"]
+    return tokenizer.eos_token_id not in row or row[-1] == tokenizer.eos_token_id
 
 
 def _renumbered(size: int, wanted: dict[int, int | None]) -> NDArray[np.int64]:

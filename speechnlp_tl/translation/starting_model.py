@@ -18,6 +18,7 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.transfer.conservative import EWC, KLD, L2SP
 from speechnlp_tl.transfer.fisher import estimate_fisher
 from speechnlp_tl.transfer.layer_plans import LayerPlan, apply_plan
+from speechnlp_tl.transfer.layers import TransferReport
 from speechnlp_tl.translation.parallel_text import ParallelText, read_parallel
 from speechnlp_tl.translation.pretrained import FOLDER as PRETRAINED
 from speechnlp_tl.translation.pretrained import PretrainedConfig, load_translator
@@ -38,7 +39,7 @@ class InitialConfig(StrictModel):
     frozen: str = "none"
     """Those, among the copied ones, that are not trained."""
     kld: float | None = Field(None, ge=0, le=1)
-    """rho: share of the initial model's posteriors in the targets (Yu et al. 2013), in directions that it knows."""
+    """rho: share of the initial model's posteriors in the targets (Yu et al. 2013), in its own trained directions."""
     l2sp: NonNegativeFloat | None = None
     """Weight of the squared distance from the initial parameters (Li et al. 2018)."""
     ewc: NonNegativeFloat | None = None
@@ -65,8 +66,12 @@ class Start:
     """The initial model as it was."""
     source: TranslationTransformer | None = None
     """The same with the new languages, frozen: what is stayed close to."""
-    trained: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
     """Directions that it was trained in."""
+    trained: tuple[str, ...] = ()
+    """Those that the model still translates as training begins: all, or none where layers of it are missing."""
+    report: TransferReport | None = None
+    """Where some of its layers alone are copied, or frozen: what became of each tensor."""
 
 
 def from_nothing(
@@ -119,25 +124,25 @@ def from_model(
     if shape is not None and shape != initial.config:
         what = "'model' is not that of the initial model"
         raise InputError(Problem(what, config.model, remedy="leave 'model' out, or give the same, dropout included"))
-    if config.kld is not None and not any(set(name.split("-")) <= set(known) for name in trained):
-        remedy = "add text of old directions to data.train, or take l2sp or ewc"
-        what = "'kld' has nothing to compare: the initial model knows no direction that is trained"
+    if config.kld is not None and not set(model.config.trained) & set(trained):
+        remedy = f"add text of old directions to data.train ({', '.join(model.config.trained)}), or take l2sp or ewc"
+        what = "'kld' has nothing to compare: the initial model was trained in no direction that is trained now"
         raise InputError(Problem(what, config.model, remedy=remedy))
     new = {language: lines for language, lines in text.items() if language not in known}
     grown = model.subwords.grown(new, subwords) if new else model.subwords
-    source = initial.grown(len(grown), len(grown.languages), seed)
+    source, report = initial.grown(len(grown), len(grown.languages), seed), None
     if config.layers == "all" and config.frozen == "none":
         transformer = copy.deepcopy(source)
     else:
         transformer = TranslationTransformer(initial.config, len(grown), len(grown.languages), seed)
         plan = LayerPlan(copy=config.layers, freeze=config.frozen, reinitialise="none", then_finetune_all=False)
-        apply_plan(plan, source, transformer, seed)
+        report, _ = apply_plan(plan, source, transformer, seed)
         _refuse_frozen_new(config, initial, transformer)
     for parameter in source.parameters():
         parameter.requires_grad_(False)
     # a model of which layers are missing translates nothing any more
     kept = tuple(model.config.trained) if config.layers == "all" else ()
-    return Start(grown, transformer, initial.config, initial, source, kept)
+    return Start(grown, transformer, initial.config, initial, source, tuple(model.config.trained), kept, report)
 
 
 def _refuse_frozen_new(
@@ -190,7 +195,7 @@ def conservative_terms(config: InitialConfig, start: Start, seed: int, max_lengt
     terms: list[Term] = []
     shapes = {name: tensor.shape for name, tensor in start.source.state_dict().items()}
     if config.kld is not None:
-        terms.append(KnownLanguagesKLD(config.kld, start.initial.embedding.num_embeddings, _languages(start)))
+        terms.append(KnownDirectionsKLD(config.kld, start.initial.embedding.num_embeddings, _known(start)))
     if config.l2sp is not None:
         # with Fisher information of one everywhere the two penalties are one
         ones = {name: torch.ones_like(weight) for name, weight in start.initial.named_parameters()}
@@ -203,27 +208,32 @@ def conservative_terms(config: InitialConfig, start: Start, seed: int, max_lengt
     return terms
 
 
-class KnownLanguagesKLD(KLD):
-    """KLD where the initial model knows what it says: rows among its own languages, its own pieces (Yu et al. 2013).
+class KnownDirectionsKLD(KLD):
+    """KLD where the initial model knows what it says: rows of its own directions, its own pieces (Yu et al. 2013).
 
-    Only the targets of these rows are interpolated. The task's loss of all rows is multiplied with 1 - rho; what other
+    Only the targets of these rows are interpolated: in a direction that it was not trained in it answers in the wrong
+    language, and it has restored no noisy sentence. The task's loss of all rows is multiplied with 1 - rho; what other
     rows lose by that is given back here.
 
     Args:
         rho: as for KLD.
-        pieces, languages: how many the initial model has. Rows say their languages in `domain` (source) and `labels`
-            (target).
+        pieces: how many the initial model has.
+        known: (languages, languages) bool, whether it was trained from one to the other. Rows say their languages in
+            `domain` (source) and `labels` (target).
     """
 
-    def __init__(self, rho: float, pieces: int, languages: int) -> None:
+    known: Tensor
+
+    def __init__(self, rho: float, pieces: int, known: Tensor) -> None:
         super().__init__(rho)
-        self.pieces, self.languages = pieces, languages
+        self.pieces = pieces
+        self.register_buffer("known", known, persistent=False)
 
     def forward(self, step: Step, source: Step | None) -> Tensor:
         assert step.domain is not None
         assert step.labels is not None
         assert source is not None
-        known = (step.domain < self.languages) & (step.labels < self.languages)
+        known = self.known[step.domain, step.labels]
         mask = step.mask & known.unsqueeze(1)
         unknown = step.features[ROW_LOSS][~known].sum()
         if not mask.any():
@@ -237,6 +247,16 @@ def _languages(start: Start) -> int:
     assert start.initial is not None
     pieces = start.initial.embedding.num_embeddings
     return sum(token < pieces for token in start.subwords.tokens.values())
+
+
+def _known(start: Start) -> Tensor:
+    """(languages, languages) bool, whether the initial model was trained from one to the other."""
+    number = {language: number for number, language in enumerate(start.subwords.languages)}
+    found = torch.zeros(len(number), len(number), dtype=torch.bool)
+    for name in start.known:
+        source, target = name.split("-")
+        found[number[source], number[target]] = True
+    return found
 
 
 def _with_zeros(values: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:

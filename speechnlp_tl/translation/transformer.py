@@ -39,9 +39,11 @@ class TransformerConfig(StrictModel):
     @model_validator(mode="after")
     def _fits(self) -> TransformerConfig:
         if self.width % self.heads or self.width % 2:
-            raise ValueError(f"'width' {self.width} is even and a multiple of 'heads' {self.heads}")
+            raise ValueError(f"'width' has to be even and a multiple of 'heads' ({self.heads}), not {self.width}")
         if self.remove_residual is not None and self.remove_residual > self.encoder_layers:
-            raise ValueError(f"'remove_residual' names a layer from 1 to {self.encoder_layers}")
+            raise ValueError(
+                f"'remove_residual' names a layer from 1 to {self.encoder_layers}, not {self.remove_residual}"
+            )
         return self
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -18,6 +18,7 @@ from speechnlp_tl.core.batching import batches_by_cost
 from speechnlp_tl.core.checkpoint import load_module, module_tensors
 from speechnlp_tl.core.config import StrictModel, dump_config, load_config
 from speechnlp_tl.core.evaluation_mode import evaluating
+from speechnlp_tl.core.progress import shown
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.transfer.tensor_files import read_tensors, write_tensors
 from speechnlp_tl.translation.inputs import decoder_start, encoder_input, padded
@@ -26,15 +27,17 @@ from speechnlp_tl.translation.pretrained import (
     PretrainedConfig,
     PretrainedTranslator,
     PretrainedVocabulary,
+    Shape,
     load_translator,
 )
 from speechnlp_tl.translation.search import beam_search
 from speechnlp_tl.translation.subwords import FILE, PAD, Subwords, Vocabulary, file_name
-from speechnlp_tl.translation.transformer import TransformerConfig, TranslationTransformer
+from speechnlp_tl.translation.transformer import TranslationTransformer
 from speechnlp_tl.translation.translator import Translator
 
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
 COPY_AGAIN = "copy the whole model folder again"
+USUAL_LENGTH = 128
 
 
 class SearchConfig(StrictModel):
@@ -52,8 +55,8 @@ class TranslationModelConfig(StrictModel):
 
     kind: Literal["translation"] = "translation"
     languages: list[str] = Field(min_length=1)
-    model: TransformerConfig | PretrainedConfig
-    max_length: PositiveInt = 128
+    model: Shape
+    max_length: PositiveInt = USUAL_LENGTH
     """Most pieces of a sentence."""
     trained: list[str] = Field(default_factory=list)
     """Directions with training sentences, `de-en`; every other pair of languages is zero-shot."""
@@ -93,7 +96,7 @@ class TranslationModel:
         target: str,
         search: SearchConfig | None = None,
         source: str | None = None,
-        progress: Callable[[int], None] | None = None,
+        show: bool = False,
     ) -> Translations:
         """One line for each line. A line without text stays empty; one that is too long is cut at the model's limit.
 
@@ -102,7 +105,7 @@ class TranslationModel:
             target: language wanted.
             source: language of the lines. Checked, and needed where languages have subwords of their own; otherwise the
                 model finds out by itself.
-            progress: told how many lines each batch finished.
+            show: progress, on a terminal.
 
         Raises:
             InputError: a language that the model does not know, or no source where one is needed.
@@ -120,7 +123,8 @@ class TranslationModel:
         found: list[Sequence[int]] = [()] * len(lines)
         costs = [len(inputs[number]) for number in filled]
         silent = self.subwords.silent(target)
-        for batch in batches_by_cost(costs, max(search.batch_tokens // search.beam, 1), 0, 0, shuffle=False):
+        batches = batches_by_cost(costs, max(search.batch_tokens // search.beam, 1), 0, 0, shuffle=False)
+        for batch in shown(batches, f"to {target}", show):
             numbers = [filled[place] for place in batch]
             rows = padded([inputs[number] for number in numbers]).to(device)
             limits = [min(2 * n + 10, limit + 1) for n in (rows != PAD).sum(1).tolist()]
@@ -130,8 +134,6 @@ class TranslationModel:
             )  # fmt: skip
             for number, hypothesis in zip(numbers, hypotheses, strict=True):
                 found[number] = hypothesis.pieces
-            if progress is not None:
-                progress(len(batch))
         return Translations(self.subwords.decode(found), cut)
 
     def encode(
@@ -164,7 +166,13 @@ class TranslationModel:
         return made
 
     def pivot(
-        self, lines: Sequence[str], via: str, target: str, search: SearchConfig | None = None, source: str | None = None
+        self,
+        lines: Sequence[str],
+        via: str,
+        target: str,
+        search: SearchConfig | None = None,
+        source: str | None = None,
+        show: bool = False,
     ) -> Translations:
         """Lines to `via`, and what comes out to `target`: the baseline of every direction without training data.
 
@@ -172,8 +180,8 @@ class TranslationModel:
             InputError: a language that the model does not know, or no source where one is needed.
         """
         self.check_languages(source, target)
-        first = self.translate(lines, via, search, source)
-        second = self.translate(first.lines, target, search, via)
+        first = self.translate(lines, via, search, source, show)
+        second = self.translate(first.lines, target, search, via, show)
         return Translations(second.lines, dict(sorted((second.cut | first.cut).items())))
 
     def save(self, directory: Path, about: str = "") -> None:
@@ -211,12 +219,17 @@ class TranslationModel:
 
 
 def load_translation_model(directory: str | Path) -> TranslationModel:
-    """Read a model folder, or an experiment folder that holds one in `model/`.
+    """Read a model folder, or an experiment folder that holds one in `model/`, or take a pretrained model as it is.
+
+    Args:
+        directory: the folder, or a YAML file with what stands under `model` where a pretrained model is trained on.
 
     Raises:
         InputError: files are missing or damaged, or do not belong together.
     """
     folder = Path(directory)
+    if folder.is_file():
+        return _untrained(load_config(folder, PretrainedConfig))
     if (folder / "model" / CONFIG).is_file():
         folder = folder / "model"
     pretrained = (folder / PRETRAINED).is_dir()
@@ -247,3 +260,16 @@ def load_translation_model(directory: str | Path) -> TranslationModel:
     load_module(transformer, read_tensors(folder / WEIGHTS), folder / WEIGHTS)
     transformer.eval()
     return TranslationModel(config, subwords, transformer)
+
+
+def _untrained(config: PretrainedConfig) -> TranslationModel:
+    """A pretrained model that nothing was added to."""
+    vocabulary, translator = load_translator(config)
+    translator.eval()
+    parts = TranslationModelConfig(
+        languages=list(config.languages),
+        model=config,
+        max_length=min(USUAL_LENGTH, translator.longest or USUAL_LENGTH),
+        sentencepiece_sha256=vocabulary.sha256,
+    )
+    return TranslationModel(parts, vocabulary, translator)

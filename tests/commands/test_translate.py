@@ -94,3 +94,10 @@ def test_an_unknown_language_is_an_error_that_lists_those_known(model, extra):
     arguments = ["translate", "--model", str(model), "--to", "fr", *extra]
     with pytest.raises(InputError, match=r"language 'es'; it knows de, fr"):
         CliRunner().invoke(app, arguments, input=b"alle\n", catch_exceptions=False)
+
+
+def test_a_closed_input_is_told(model):
+    command = f'exec "{sys.executable}" -m speechnlp_tl.cli translate --model "{model}" --to fr <&-'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.decode().strip().endswith("standard input is closed; name the text with --input")

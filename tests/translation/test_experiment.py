@@ -184,6 +184,50 @@ def test_a_limit_that_leaves_nothing_is_told_with_its_reason(config, tmp_path):
     assert not (tmp_path / "exp").exists()
 
 
+def test_a_language_of_which_nothing_is_left_is_told(config, tmp_path):
+    path = config()
+    for language in ("en", "fr"):
+        file = tmp_path / "data" / "en-fr" / language
+        file.write_text("".join(f"{language}a " * 60 + "\n" for _ in range(5)))
+    with pytest.raises(InputError) as caught:
+        train(load_experiment(path, ["data.max_length=50"]), tmp_path / "exp", quiet=True)
+    said = [str(problem) for problem in caught.value.problems]
+    assert said[0] == "no sentence in 'fr' is left to train on; raise data.max_length or give other text"
+    assert any("5 of 5 rows have a side of more than 50 pieces" in each for each in said[1:])
+    assert not (tmp_path / "exp").exists()
+
+
+def test_a_dev_corpus_of_which_nothing_is_left_is_told(config, tmp_path):
+    path = config()
+    experiment = load_experiment(path)
+    for language in ("de", "en"):
+        (tmp_path / f"long.{language}").write_text(f"{language}a " * 60 + "\n")
+    experiment.data.dev = [{language: str(tmp_path / f"long.{language}") for language in ("de", "en")}]
+    experiment.data.max_length = 50
+    with pytest.raises(InputError, match=r"no sentence is left of the dev data .*long\.de"):
+        train(experiment, tmp_path / "exp", quiet=True)
+
+
+def test_a_mistake_in_the_model_is_told_of_the_model_that_is_meant(config):
+    with pytest.raises(InputError) as caught:
+        load_experiment(config(), ["model.layers=3", "model.width=true story"])
+    said = [str(problem) for problem in caught.value.problems]
+    assert said == [
+        "override 'model.width=true story': 'model.width': input should be a valid integer, unable to parse string as "
+        "an integer (got 'true story')",
+        "override 'model.layers=3': unknown key 'model.layers'; did you mean 'encoder_layers'?",
+    ]
+    with pytest.raises(InputError) as caught:
+        load_experiment(config(model={"kind": "pretrained", "nam": "x", "languages": {"de": "de_DE"}}))
+    said = [str(problem) for problem in caught.value.problems]
+    assert len(said) == 2
+    assert "key 'model.name' is missing" in said[0]
+    assert "unknown key 'model.nam'; did you mean 'name'?" in said[1]
+    with pytest.raises(InputError) as caught:
+        load_experiment(config(), ["model.width=33"])
+    assert len(caught.value.problems) == 1
+
+
 def test_a_pivot_translates_twice(config, tmp_path):
     train(load_experiment(config()), tmp_path / "exp", quiet=True)
     model, search = load_translation_model(tmp_path / "exp"), SearchConfig(beam=2)

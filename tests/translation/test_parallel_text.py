@@ -47,3 +47,16 @@ def test_lines_of_another_script_are_a_warning(tmp_path):
     text = read_parallel(files(tmp_path, en="all in latin letters\n" * 50 + "one Ж here\n"))
     (warning,) = text.warnings
     assert warning.endswith("1 lines hold letters of another script (CYRILLIC): line 51")
+
+
+def test_lines_without_the_texts_own_script_are_a_warning_however_many(tmp_path):
+    text = read_parallel(files(tmp_path, en=("all in latin letters\n" * 9 + "этот по-русски\n") * 5))
+    (warning,) = text.warnings
+    assert warning.endswith("5 lines hold letters of another script (CYRILLIC): line 10, 20, 30, 40, 50")
+
+
+def test_languages_of_several_scripts_are_no_warning(tmp_path):
+    japanese = "私は学生です\nコンピュータ\nこれはペンです\n東京\nありがとう\n" * 10
+    russian = "он читает книгу\nвышла версия Linux\n3 + 4 = 7\n" * 10
+    assert read_parallel(files(tmp_path, ja=japanese)).warnings == ()
+    assert read_parallel(files(tmp_path, ru=russian)).warnings == ()

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner
 
+from speechnlp_tl.cli import app
 from speechnlp_tl.errors import InputError
 from speechnlp_tl.translation.experiment import load_experiment, train
 from speechnlp_tl.translation.inputs import decoder_start, encoder_input, padded
-from speechnlp_tl.translation.pretrained import PretrainedConfig, _renumbered, load_translator
+from speechnlp_tl.translation.pretrained import PretrainedConfig, PretrainedVocabulary, _renumbered, load_translator
 from speechnlp_tl.translation.search import beam_search
 from speechnlp_tl.translation.subwords import BEGIN, END, PAD, UNKNOWN
 from speechnlp_tl.translation.translation_model import SearchConfig, load_translation_model
@@ -196,6 +198,69 @@ def test_a_model_that_is_told_languages_in_another_way_is_refused(folder, tmp_pa
     languages = {"xa": "xa_XX", "xb": "xb_XX"}
     with pytest.raises(InputError, match="of kind marian, which is told the languages in another way"):
         load_translator(PretrainedConfig(name=str(tmp_path / "marian"), languages=languages))
+
+
+def test_a_language_behind_the_sentence_is_refused(folder, tmp_path):
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoTokenizer
+
+    shutil.copytree(folder, tmp_path / "mbart")
+    for template, refused in (("de_DE $A </s>", False), ("$A </s> de_DE", True)):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("</s>", "de_DE")]
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=template, special_tokens=special)
+        tokenizer.save_pretrained(tmp_path / "mbart")
+        config = PretrainedConfig(name=str(tmp_path / "mbart"), languages=TOKENS)
+        if refused:
+            with pytest.raises(InputError, match="is told the language behind the sentence"):
+                load_translator(config)
+        else:
+            load_translator(config)
+
+
+def test_languages_need_not_be_in_the_tokenizers_vocabulary(folder):
+    from transformers import AutoTokenizer
+
+    class Hidden:
+        """As some tokenizers of M2M-100 are: `get_vocab` does not have what `convert_tokens_to_ids` knows."""
+
+        def __init__(self):
+            self.inner = AutoTokenizer.from_pretrained(folder)
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+        def __len__(self):
+            return len(self.inner)
+
+        def get_vocab(self):
+            return {name: number for name, number in self.inner.get_vocab().items() if name not in TOKENS.values()}
+
+    size = len(Hidden()) + 3
+    config = PretrainedConfig(name=str(folder), languages=TOKENS)
+    assert PretrainedVocabulary(Hidden(), config, size).tokens == load_translator(config)[0].tokens
+    with pytest.raises(InputError, match="no token 'xx_XX' for language 'xx'"):
+        PretrainedVocabulary(Hidden(), PretrainedConfig(name="x", languages={"xx": "xx_XX"}), size)
+
+
+def test_it_translates_as_it_is(folder, corpus_config, tmp_path):
+    section = yaml.safe_load(corpus_config.read_text())["model"]
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump(section))
+    model = load_translation_model(tmp_path / "model.yaml")
+    assert model.config.trained == []
+    assert model.config.max_length == 128
+    lines = ["dea deb", "", "dec"]
+    found = model.translate(lines, "fr", SearchConfig(beam=2), "de").lines
+    done = CliRunner().invoke(
+        app, ["translate", "--model", str(tmp_path / "model.yaml"), "--from", "de", "--to", "fr", "--beam", "2"],
+        input="".join(f"{line}\n" for line in lines),
+    )  # fmt: skip
+    assert done.exit_code == 0
+    assert done.stdout == "".join(f"{line}\n" for line in found)
+    assert "deprecated" not in done.stderr
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump(section | {"nam": "x"}))
+    with pytest.raises(InputError, match="unknown key 'nam'"):
+        load_translation_model(tmp_path / "model.yaml")
 
 
 def test_sentences_that_positions_have_no_room_for_are_refused(corpus_config, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,8 +161,9 @@ def test_posteriors_are_held_in_directions_that_the_initial_model_knows(initial,
     folder, files = initial
     start = begun(folder, kld=0.5)
     [term] = conservative_terms(InitialConfig(model=str(folder), kld=0.5), start, 0)
-    known, pieces = 3, start.initial.embedding.num_embeddings
-    assert (term.languages, term.pieces) == (known, pieces)
+    pieces = start.initial.embedding.num_embeddings
+    assert term.pieces == pieces
+    assert term.known.nonzero().tolist() == [[a, b] for a in range(3) for b in range(3) if a != b]
     random = torch.Generator().manual_seed(0)
     ours, theirs = (torch.randn(3, 2, pieces + 5, generator=random) for _ in range(2))
     mask = torch.tensor([[True, True], [True, False], [True, True]])
@@ -177,15 +179,51 @@ def test_posteriors_are_held_in_directions_that_the_initial_model_knows(initial,
     # rows of the new language keep all of their loss: half of it as the task's, and half here
     assert (term.weight, term.task_weight) == (0.5, 0.5)
     torch.testing.assert_close(term(*steps), expected + 320)
+    # in a direction that it has never been trained in it knows nothing, nor where it is to restore
+    term.known[0, 1] = False
+    assert term(*steps).item() == 321
+    term.known[0, 1] = True
+    assert term(*(replace(each, domain=torch.tensor([1, 3, 1])) for each in steps)).item() == 321
     steps = [replace(each, domain=torch.tensor([3, 3, 1])) for each in steps]
     assert term(*steps).item() == 321
-    with pytest.raises(InputError, match="'kld' has nothing to compare"):
+    with pytest.raises(InputError, match=r"'kld' has nothing to compare.*old directions to data\.train \(de-en, "):
         train(czech(kld=0.5), tmp_path / "no", quiet=True)
     both = czech(kld=0.5)
     both.data.train.append({name: files[name] for name in ("de", "en")})
     train(both, tmp_path / "exp", quiet=True)
     records = [json.loads(line) for line in (tmp_path / "exp" / "metrics.jsonl").read_text().splitlines()]
     assert [each for each in records if "values" in each][-1]["values"]["kld"]["value"] > 0
+
+
+def test_what_is_known_is_what_was_trained(initial, tmp_path):
+    folder, _ = initial
+    copied = tmp_path / "one"
+    shutil.copytree(folder / "model", copied)
+    changed = (copied / "config.yaml").read_text().replace(", de-fr, ", ", ").replace(", fr-de", "")
+    (copied / "config.yaml").write_text(changed)
+    start = begun(copied, kld=0.5)
+    assert {"de-fr", "fr-de"}.isdisjoint(start.known)
+    [term] = conservative_terms(InitialConfig(model=str(copied), kld=0.5), start, 0)
+    de, en, fr = range(3)
+    assert not term.known[de, fr]
+    assert term.known[de, en]
+    # a model without some of its layers translates nothing, and yet is compared with what it was
+    missing = begun(copied, kld=0.5, layers="first:1")
+    assert (missing.known, missing.trained) == (start.known, ())
+    with pytest.raises(InputError, match="'kld' has nothing to compare"):
+        from_model(InitialConfig(model=str(copied), kld=0.5), text(("de", "fr")), NEW, None, 0, ["de-fr"])
+
+
+def test_layers_that_are_copied_are_listed(initial, czech, tmp_path):
+    told = []
+    train(czech(layers="first:2", frozen="encoder.1"), tmp_path / "exp", quiet=True, say=told.append)
+    [table] = [each for each in told if "layers" in each]
+    assert "encoder.0.attention" in table
+    assert "copied, frozen" in table
+    assert "fresh" in table
+    told.clear()
+    train(czech(), tmp_path / "two", quiet=True, say=told.append)
+    assert not any("layers" in each for each in told)
 
 
 @pytest.mark.parametrize("frozen", ["embedding", "first:1"])
