@@ -294,6 +294,8 @@ def test_tables_show_what_was_forgotten_beside_what_was_learned(local) -> None:
         record(local, "best", score.BLEU, 40.0, "de", "en", ci95=(39.0, 41.0)),
         record(local, "Czech", score.BLEU, 12.0, "cs", "en", budget=score.ADDED),
         record(local, "Czech", score.BLEU, 5.0, "de", "en", budget=score.ADDED),
+        record(local, "Czech", score.BLEU, 9.0, "cs", "de", budget=score.ADDED, ci95=(8.0, 10.0)),
+        record(local, "Czech", score.CHANGE, -3.0, "cs", "de", budget=score.ADDED, notes="from its pivot, p 0.002"),
         record(local, "Czech", score.KEPT, 5.0, budget=score.ADDED, notes="40.0 before"),
         record(local, "Czech", score.KEPT, 2.0, "de", "fr", budget=score.ADDED, notes="30.0 before"),
         record(local, "best", score.CHANGE, 10.0, "de", "fr", ci95=(9.0, 11.0), notes="from pivot, p 0.002"),
@@ -304,8 +306,9 @@ def test_tables_show_what_was_forgotten_beside_what_was_learned(local) -> None:
     assert "Czech" not in unseen + supervised + retrieved
     assert "| best | 40.0 [39.0, 41.0] |" in supervised
     assert "| best | 88.0 |" in retrieved
-    assert "| Czech | 12.0  | 5.0 (40.0 before) | 2.0 (30.0 before) |" in added
-    assert "| system | cs to en | old directions, mean | de to fr |" in added
+    assert "| Czech | 12.0  | 9.0* [8.0, 10.0] | 5.0 (40.0 before) | 2.0 (30.0 before) |" in added
+    assert "| system | cs to en | cs to de | old directions, mean | de to fr |" in added
+    assert "*: different from its pivot." in added
     assert "points from pivot" in unseen
     assert "| +10.0* [+9.0, +11.0] |" in unseen
     assert "*: different from multilingual" in supervised
@@ -345,6 +348,18 @@ def test_a_pivot_goes_by_way_of_the_common_language(local) -> None:
     assert config.way("pivot, bilingual", ("fr", "de")) == [(second, ("fr", "en")), (first, ("en", "de"))]
     assert config.way("multilingual", ("de", "fr")) == [("multilingual", ("de", "fr"))]
     assert config.directions(first) == [("de", "en"), ("en", "de")]
+    assert config.directions("pivot, bilingual") == [("de", "fr"), ("fr", "de")]
+
+
+def test_a_pivot_of_a_new_language_goes_by_what_each_model_was_taught_last(local) -> None:
+    config = load_config(RECIPE / "conf" / "czech.yaml", local.settings.RecipeConfig)
+    one, two = "pivot, Czech, l2sp", "pivot, Czech, fine-tuned, and the old model"
+    ways = [("cs", "de"), ("de", "cs"), ("cs", "fr"), ("fr", "cs")]
+    assert config.directions(one) == config.directions(two) == ways
+    assert [name for name, _ in config.way(one, ("cs", "fr"))] == ["Czech, l2sp"] * 2
+    new, old = "Czech, fine-tuned", "pair written through English, longer"
+    assert config.way(two, ("cs", "fr")) == [(new, ("cs", "en")), (old, ("en", "fr"))]
+    assert config.way(two, ("fr", "cs")) == [(old, ("fr", "en")), (new, ("en", "cs"))]
 
 
 def test_unseen_directions_are_compared_with_the_pivot_and_others_with_the_first_model(

@@ -140,10 +140,11 @@ def _compared(
     common: dict[str, Any], config: RecipeConfig, arguments: argparse.Namespace, system: str, direction: Direction,
     test: Mapping[str, Sequence[str]],
 ) -> list[Record]:  # fmt: skip
-    """Points from another system: in a direction without training sentences from the pivot, in others from the first
-    model, which the rest is compared with. Paired bootstrap over sentences, those of all seeds together."""
-    pivots = [name for name, own in config.systems.items() if own.pivot_of is not None]
-    baseline = next(iter(pivots), None) if direction in config.unseen else config.trained[0]
+    """Points from another system: in a direction without training sentences from the first pivot, in others from the
+    first model, which the rest is compared with. Paired bootstrap over sentences, those of all seeds together."""
+    pivots = [name for name, own in config.systems.items()
+              if own.pivot_of is not None and direction in config.directions(name)]  # fmt: skip
+    baseline = next(iter(pivots), None if direction in config.unseen else config.trained[0])
     if baseline is None or system == baseline or direction not in config.directions(baseline):
         return []
     folders = [_folders(config, arguments, name) for name in (system, baseline)]

@@ -38,7 +38,8 @@ class SystemConfig(StrictModel):
     model: dict[str, Any] = Field(default_factory=dict, description="of its model, over the common ones")
     train: dict[str, Any] = Field(default_factory=dict, description="of its training, over the common ones")
     pivot_of: list[str] | None = Field(
-        None, description="systems that translate by way of the common language: one, or one for each of its pairs",
+        None, description="systems that translate by way of the common language: one, or two, of which each does what "
+        "it was taught",
         min_length=1, max_length=2,
     )  # fmt: skip
     seeds: PositiveInt | None = Field(None, description="no more than so many")
@@ -171,15 +172,17 @@ class RecipeConfig(StrictModel):
 
     def directions(self, system: str) -> list[Direction]:
         """Those that a system is measured in: the unseen ones that it has languages for, a new language's with each,
-        and those that it and the systems it starts from were trained in."""
-        if self.systems[system].pivot_of is not None:
-            return self.unseen
-        own, known = self.trained_in(system), self.known(system)
+        and those that it and the systems it starts from were trained in. A pivot's are the unseen ones or, where it
+        knows the new language, those of that one with each but the common language."""
+        pivots = self.systems[system].pivot_of
+        known = set[str]().union(*map(self.known, pivots or [system]))
+        new = [self.new_language.name] if self.new_language and self.new_language.name in known else []
+        added = [each for name in new for other in self.languages if other in known
+                 for each in ((name, other), (other, name))]  # fmt: skip
+        if pivots is not None:
+            return [each for each in added if self.languages[1] not in each] or self.unseen
         unseen = [each for each in self.unseen if known.issuperset(each)]
-        if self.new_language and self.new_language.name in known:
-            new = self.new_language.name
-            unseen += [each for other in self.languages if other in known for each in ((new, other), (other, new))]
-        return list(dict.fromkeys([*unseen, *own]))
+        return list(dict.fromkeys([*unseen, *added, *self.trained_in(system)]))
 
     def known(self, system: str) -> set[str]:
         """The languages of a system's text, and of that of those it starts from."""
@@ -187,22 +190,25 @@ class RecipeConfig(StrictModel):
 
     def trained_in(self, system: str) -> list[Direction]:
         """The directions that a system and those it starts from have true sentences of, its own first."""
-        found: list[Direction] = []
-        for each in reversed(self.line(system)):
-            wanted = self.systems[each].settings.get("data", {}).get("directions")
-            given = [pair for pair in self.pairs(each) if not pair.endswith(WRITTEN)]
-            both = [way for pair in given for way in (_ends(pair), _ends(pair)[::-1])]
-            found += [way for way in both if wanted is None or "-".join(way) in wanted]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(way for each in reversed(self.line(system)) for way in self._taught_in(each)))
+
+    def _taught_in(self, system: str) -> list[Direction]:
+        """The directions that a system itself has true sentences of."""
+        wanted = self.systems[system].settings.get("data", {}).get("directions")
+        given = [pair for pair in self.pairs(system) if not pair.endswith(WRITTEN)]
+        both = [way for pair in given for way in (_ends(pair), _ends(pair)[::-1])]
+        return [way for way in both if wanted is None or "-".join(way) in wanted]
 
     def way(self, system: str, direction: Direction) -> list[tuple[str, Direction]]:
         """The trained systems that translate, one after the other, each with its direction."""
         pivots = self.systems[system].pivot_of
         if pivots is None:
             return [(system, direction)]
-        hub, of_pair = self.languages[1], dict(zip(self.halves, [pivots[0], pivots[-1]], strict=True))
+        hub = self.languages[1]
         steps = [(direction[0], hub), (hub, direction[1])]
-        return [(of_pair.get("-".join(step)) or of_pair["-".join(reversed(step))], step) for step in steps]
+        # what a system was taught last is what it knows best: one that has learned a language has forgotten others
+        taught = [[name for name in pivots if step in self._taught_in(name)] for step in steps]
+        return [((names or pivots)[0], step) for names, step in zip(taught, steps, strict=True)]
 
     def experiment_of(self, system: str, data: Path, runs: Path, seed: int) -> TranslationExperiment:
         """What `speechnlp-tl train` is given for a system that is trained.

@@ -124,15 +124,21 @@ def _added(records: Sequence[Record]) -> list[str]:
     directions = list(dict.fromkeys((record.source, record.target) for record in own))
     new = [each for each in directions if not old.issuperset(each)]
     kept = {(record.system, record.source, record.target): record for record in records if record.metric == KEPT}
+    changes = [each for each in records if each.budget == ADDED and each.metric == CHANGE]
+    change = {(each.system, each.source, each.target): each for each in changes if (each.source, each.target) in new}
     before = [each for each in dict.fromkeys(key[1:] for key in kept) if each != (None, None)]
     rows = []
     for system in dict.fromkeys(record.system for record in own):
         found = {(record.source, record.target): record for record in own if record.system == system}
-        cells = ["" if each not in found else f"{found[each].value:.1f} {interval(found[each])}" for each in new]
+        stars = {each: "*" if significant(change.get((system, *each))) else "" for each in new}
+        cells = ["" if each not in found else f"{found[each].value:.1f}{stars[each]} {interval(found[each])}"
+                 for each in new]  # fmt: skip
         lasting = [kept.get((system, *each)) for each in [(None, None), *before]]
         told = ["" if each is None else f"{each.value:.1f} ({each.notes})" for each in lasting]
         rows.append([system, *cells, *told])
     named = [f"{source} to {target}" for source, target in [*new, *before]]
     head = ["system", *named[: len(new)], "old directions, mean", *named[len(new) :]]
     told_of = "Mean: of the directions that the model had sentences of before the language was added."
+    for baseline in sorted({(record.notes or "").partition(", p ")[0] for record in change.values()}):
+        told_of += f" *: different {baseline}."
     return [f"### A new language: BLEU\n\n{told_of}\n\n{table(head, rows)}"]
