@@ -225,12 +225,16 @@ def load_translator(
     revision = config.revision if folder is None else None
     model, tokenizer = load_pretrained("AutoModelForSeq2SeqLM", name, revision, local, extra="translation,text")
     kind = str(model.config.model_type)
-    if kind not in KINDS or not _says_language_first(tokenizer):
-        # others put the wanted language elsewhere, or none: trained as these are, they would learn it anew
-        what = f"'{name}' is a model of kind {kind}, which is told the languages in another way"
-        if kind in KINDS:
-            what = f"'{name}' is told the language behind the sentence, not before it"
-        raise InputError(Problem(what, remedy=f"take one of {' or '.join(KINDS)}: M2M-100, NLLB, mBART-50"))
+    # others put the wanted language elsewhere, or none: trained as these are, they would learn it anew
+    wrong = None
+    if kind not in KINDS:
+        wrong = f"is a model of kind {kind}, which is told the languages in another way"
+    elif not _says_language_first(tokenizer):
+        wrong = "is told the language behind the sentence, not before it"
+    if wrong is not None:
+        raise InputError(
+            Problem(f"'{name}' {wrong}", remedy=f"take one of {' or '.join(KINDS)}: M2M-100, NLLB, mBART-50")
+        )
     vocabulary = PretrainedVocabulary(tokenizer, config, int(model.config.vocab_size))
     return vocabulary, PretrainedTranslator(model, vocabulary.theirs)
 
