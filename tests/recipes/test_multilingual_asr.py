@@ -20,6 +20,7 @@ from speechnlp_tl.evaluation.significance import wer_interval
 from speechnlp_tl.evaluation.wer import Score, score
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
 from speechnlp_tl.speech.lexicon import Lexicon
+from speechnlp_tl.speech.new_language import usual_steps
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "multilingual_asr"
@@ -118,6 +119,19 @@ def test_from_scratch_with_all_speech_is_the_monolingual_model_with_weights_chos
     heard = local.heard.Heard(config, SimpleNamespace(data=data, runs=runs, hypotheses=places))
     assert heard.record(alone, "ar")["words"] == "its own"
     assert heard.record(alone, "ar", tuned=True)["words"] == "chosen anew"
+
+
+def test_from_scratch_has_no_fewer_steps_than_a_taught_model_unless_they_are_named(local, tmp_path: Path) -> None:
+    settings = local.settings
+    config = load_config(RECIPE / "conf" / "real.yaml", settings.RecipeConfig)
+    for minutes, seconds in [(1, 60), (10, 600)]:
+        folder = settings.part(tmp_path, "ar", minutes, 0)
+        folder.mkdir(parents=True)
+        (folder / "utt2dur").write_text(f"ar-1 {seconds}\n", encoding="utf-8")
+    steps = {minutes: config.scratch_of("ar", tmp_path, minutes, 0).train.steps for minutes in (1, 10)}
+    assert steps == {1: settings.SCRATCH_STEPS, 10: usual_steps(600)}
+    named = config.model_copy(update={"scratch_steps": 40})
+    assert named.scratch_of("ar", tmp_path, 10, 0).train.steps == 40
 
 
 def test_each_language_has_as_many_updates_and_seconds_alone_as_with_others(local) -> None:

@@ -25,6 +25,7 @@ from speechnlp_tl.speech.new_language import (
     old_fisher,
     parse_new_language,
     usual_search,
+    usual_steps,
 )
 from speechnlp_tl.speech.recogniser import DecodeConfig
 from tests.speech.two_languages import recognisers, spoken, words
@@ -45,6 +46,11 @@ def changed(before: MultilingualRecogniser, after: MultilingualRecogniser) -> se
     """Tensors of the source that are different afterwards."""
     new = after.model.state_dict()
     return {name for name, tensor in before.model.state_dict().items() if not torch.equal(tensor, new[name])}
+
+
+def test_more_speech_is_learned_in_more_steps_up_to_a_limit() -> None:
+    steps = [usual_steps(seconds) for seconds in (1, 30, 60, 180, 600, 36000)]
+    assert steps == [250, 250, 360, 1080, 2000, 2000]
 
 
 @pytest.mark.parametrize("norm", ["layer", "batch"])

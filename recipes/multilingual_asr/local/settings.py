@@ -31,6 +31,8 @@ UNTAUGHT = (SCRATCH, JOINT)
 """Ways to a model of a language that teach no finished model."""
 ALL = "all"
 """The budget that is all of a language's speech."""
+SCRATCH_STEPS = 800
+"""From scratch, the least: on dev speech more made no fewer errors from one minute or three."""
 
 
 class AloneConfig(StrictModel):
@@ -83,7 +85,9 @@ class RecipeConfig(StrictModel):
     systems: dict[str, SystemConfig] = Field(default_factory=dict)
     targets: list[str] | None = Field(None, description="languages to be learned as new; all when not given")
     minutes: list[float | str] = Field(default_factory=list, description="of the new language, or 'all'")
-    scratch_steps: PositiveInt = 300
+    scratch_steps: PositiveInt | None = Field(
+        None, description=f"of a model of minutes alone; none: {SCRATCH_STEPS}, or those of a taught one if more"
+    )
     joint_minutes: list[float | str] = Field(default_factory=list, description="budgets of training with the others")
     methods: dict[str, MethodConfig] = Field(default_factory=dict)
     search: TuneConfig = Field(
@@ -178,7 +182,7 @@ class RecipeConfig(StrictModel):
             return self.experiment_of([target], data, seed, {})
         speech = part(data, target, minutes, seed)
         # no fewer steps than what it is compared with
-        steps = max(self.scratch_steps, usual_steps(seconds_of(speech)))
+        steps = self.scratch_steps or max(SCRATCH_STEPS, usual_steps(seconds_of(speech)))
         made = self.experiment_of([target], data, seed, {}, steps)
         config = made.data.model_copy(update={"train": [speech], "dev": [], "dev_share": 0.0})
         return made.model_copy(update={"data": config})
