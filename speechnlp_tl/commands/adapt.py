@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,10 +34,10 @@ def adapt(
     ] = False,
     test_data: Annotated[Path | None, typer.Option(help="Measure the error here before and after.")] = None,
     source_data: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             help="Speech of the old speakers or languages: measure forgetting; ewc, dann, mmd, mkmmd, coral learn "
-            "from it."
+            "from it. May be given several times."
         ),
     ] = None,
     dev_data: Annotated[
@@ -56,20 +57,21 @@ def adapt(
     from speechnlp_tl.speech.adaptation_run import AdaptationRun
     from speechnlp_tl.speech.new_language import is_new_language
 
+    if method is not None and any(each.split("=")[0].strip() == "method" for each in set_ or ()):
+        raise InputError(Problem("--set names a method, and --method another", remedy="leave one of them out"))
     overrides = [*(set_ or ()), *(["unsupervised=true"] if unsupervised else [])]
+    spoken = source_data or []
     if method is not None:
         overrides.append(f"method={method}")
     if is_new_language(method or _method_of(config)):
         if select or unsupervised:
             raise InputError("--select and --unsupervised are for speakers; a new language is learned from transcripts")
-        _learn_language(
-            model, data, out, lang, config, overrides, test_data, source_data, resample, allow_pipes, dev_data
-        )
+        _learn_language(model, data, out, lang, config, overrides, test_data, spoken, resample, allow_pipes, dev_data)
         return
     if dev_data is not None:
         raise InputError("--dev-data is for a new language; a speaker keeps the search weights of the source model")
     run = AdaptationRun.prepare(
-        model, data, out, config, overrides, test_data, source_data, resample, allow_pipes, select, lang
+        model, data, out, config, overrides, test_data, spoken, resample, allow_pipes, select, lang
     )
     for line in run.adapt():
         typer.echo(line)
@@ -93,7 +95,7 @@ def _learn_language(
     config: Path | None,
     overrides: list[str],
     test_data: Path | None,
-    source_data: Path | None,
+    source_data: Sequence[Path],
     resample: bool,
     allow_pipes: bool,
     dev_data: Path | None,

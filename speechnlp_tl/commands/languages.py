@@ -46,7 +46,9 @@ def add(
 ) -> None:
     """Teach the model one more language: `speechnlp-tl adapt --method new-language+frozen`, which has more options."""
     from speechnlp_tl.commands.adapt import adapt
+    from speechnlp_tl.speech.new_language import parse_new_language
 
+    parse_new_language(method)  # adapt has others, which add no language
     adapt(model, data, out, method=method, lang=lang, set_=set_)
 
 

@@ -41,6 +41,7 @@ def transcribe(
     from speechnlp_tl.errors import InputError, Problem
     from speechnlp_tl.speech.language_choice import choose_language, transcribe_languages
     from speechnlp_tl.speech.models import is_multilingual, load_multilingual, load_recogniser
+    from speechnlp_tl.speech.multilingual import check_known
 
     if confidence and out is not None:
         raise InputError(
@@ -53,6 +54,8 @@ def transcribe(
     if base is None and is_multilingual(model):
         recognisers = load_multilingual(model)
         recognisers = recognisers.resampling() if resample else recognisers
+        if lang not in (None, "auto"):
+            check_known([lang], recognisers.languages)
         utterances = _utterances(audio, data, recognisers.config.features, allow_pipes)
         languages = {utterance.id: lang or utterance.language or "" for utterance in utterances}
         chosen = choose_language(recognisers, utterances, allow_pipes) if lang == "auto" else {}

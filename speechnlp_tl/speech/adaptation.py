@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from speechnlp_tl.core.config import StrictModel, TrainConfig
@@ -60,6 +60,12 @@ class LayersConfig(StrictModel):
     then_finetune_all: bool = False
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    @model_validator(mode="after")
+    def _fits(self) -> LayersConfig:
+        if self.then_finetune_all and not self.freeze:
+            raise ValueError("without 'freeze' all layers are trained from the start: leave 'then_finetune_all' out")
+        return self
 
 
 class AdaptConfig(StrictModel):
@@ -184,7 +190,7 @@ def adapt(
     _keep_prior(recogniser.model, adapted.model)
     speaking, guessed = _pronouncing(adapted, utterances)
     task = AsrTask(speaking, utterances, (), augment, config.batch_seconds, config.seed, dataset, keep_prior=True)
-    terms = _terms(method, config, adapted.model, recogniser.model, fisher)
+    terms = _terms(method, config, adapted.model, recogniser.model, report, fisher)
     result = _train(task, config, phases, terms, recogniser, report, directory)
     return Adapted(adapted, method, config, len(utterances), seconds, adapter, report, result, left_out, guessed)
 
@@ -216,7 +222,7 @@ def _adapt_to_audio(
     terms = domain_terms(method.domain, config.domain, adapted.model, seed)
     adapter, report, phases = _prepare(method, config, recogniser.model, adapted.model)
     _keep_prior(recogniser.model, adapted.model)
-    terms += _terms(method, config, adapted.model, recogniser.model, None)
+    terms += _terms(method, config, adapted.model, recogniser.model, report, None)
     result = _train(task, config, phases, terms, recogniser, report, directory)
     if method.statistics:
         adapted, _ = adapt_statistics(adapted, utterances, config.domain.source_seconds, allow_pipes)
@@ -324,22 +330,28 @@ def _prepare(
 
 
 def _terms(
-    method: Method, config: AdaptConfig, model: nn.Module, source: nn.Module, fisher: Mapping[str, Tensor] | None
+    method: Method,
+    config: AdaptConfig,
+    model: nn.Module,
+    source: nn.Module,
+    report: TransferReport | None,
+    fisher: Mapping[str, Tensor] | None,
 ) -> list[Term]:
     terms: list[Term] = []
+    # an adapter's starting point is the adapter that changes nothing: the source has no such parameters
+    start = model.state_dict() if report is None else report.copied_from(source)
     assert config.kld is not None
     assert config.l2sp is not None
     assert config.ewc is not None
     if "kld" in method.held_back:
         terms.append(KLD(config.kld))
     if "l2sp" in method.held_back:
-        # an adapter's starting point is the adapter that changes nothing: the source has no such parameters
-        terms.append(L2SP(model, model if method.trained in ADAPTERS else source, config.l2sp))
+        terms.append(L2SP(model, start, config.l2sp))
     if "ewc" in method.held_back:
         if fisher is None:
             remedy = "name source speech with --source-data"
             raise InputError(Problem("ewc needs the source's Fisher information", remedy=remedy))
-        terms.append(EWC(model, fisher, source, config.ewc))
+        terms.append(EWC(model, fisher, start, config.ewc))
     return terms
 
 

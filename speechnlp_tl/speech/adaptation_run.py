@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from speechnlp_tl.speech.adaptation import AdaptConfig, Adapted, adapt
 from speechnlp_tl.speech.adaptation_method import parse_method
 from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.audio_check import check_audio
-from speechnlp_tl.speech.data_dir import DataDir, Utterance, untold
+from speechnlp_tl.speech.data_dir import Utterance, read_all, untold
 from speechnlp_tl.speech.data_split import spread
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.decoder import Hypothesis
@@ -47,8 +47,8 @@ class AdaptationRun:
     allow_pipes: bool = False
     test: tuple[Path, list[Utterance]] | None = None
     """Speech of the new speaker that measures the gain."""
-    old: tuple[Path, list[Utterance]] | None = None
-    """Speech of the source's speakers that measures forgetting, and what matters to them."""
+    old: tuple[str, list[Utterance]] | None = None
+    """Where speech of the source's speakers is, and that speech: measures forgetting, and what matters to them."""
     choose: bool = False
     """Choose the strength by cross-validation."""
     language: str | None = None
@@ -66,7 +66,7 @@ class AdaptationRun:
         config: Path | None = None,
         overrides: Sequence[str] = (),
         test_data: Path | None = None,
-        source_data: Path | None = None,
+        source_data: Sequence[Path] = (),
         resample: bool = False,
         allow_pipes: bool = False,
         choose: bool = False,
@@ -84,7 +84,7 @@ class AdaptationRun:
         settings = load_config(config, AdaptConfig, overrides) if config else settings_from(overrides)
         method = parse_method(settings.method)
         problems = []
-        if method.needs_source_speech and source_data is None:
+        if method.needs_source_speech and not source_data:
             problems.append(Problem(method.needs_source_speech, remedy="name some with --source-data"))
         if not method.needs_transcripts:
             what = f"{method.name} learns from audio alone"
@@ -102,9 +102,13 @@ class AdaptationRun:
         source = source.resampling() if resample else source
         remedy = "add it to text, or adapt with --unsupervised"
         untold_is_fine = settings.unsupervised or not method.needs_transcripts
-        utterances = _read(data, None if untold_is_fine else remedy, allow_pipes)
-        test = (test_data, _read(test_data, "add it to text", allow_pipes)) if test_data else None
-        old = (source_data, _read(source_data, "add it to text", allow_pipes)) if source_data else None
+        utterances, problems = read_all([data], _check(None if untold_is_fine else remedy), allow_pipes)
+        tested, more = read_all([test_data] if test_data else [], untold, allow_pipes)
+        spoken, others = read_all(source_data, untold, allow_pipes)
+        if problems := [*problems, *more, *others]:
+            raise InputError(problems)
+        test = (test_data, tested) if test_data else None
+        old = (", ".join(map(str, source_data)), spoken) if source_data else None
         measured = [utterance for _, some in filter(None, (test, old)) for utterance in some]
         check_audio([*utterances, *measured], source.config.features)
         dropped = 0
@@ -216,12 +220,9 @@ class AdaptationRun:
             take_over_records(unfinished, folder)
 
 
-def _read(directory: Path, remedy: str | None, allow_pipes: bool) -> list[Utterance]:
-    """The utterances of a data directory; with `remedy`, what to do about one without transcript, all must have one."""
-    utterances = list(DataDir.read(directory, allow_pipes))
-    if remedy and (problems := untold(utterances, directory, remedy)):
-        raise InputError(problems)
-    return utterances
+def _check(remedy: str | None) -> Callable[[list[Utterance], Path], list[Problem]]:
+    """What is wrong with utterances without transcript: nothing without `remedy`, else what to do about them."""
+    return lambda read, folder: untold(read, folder, remedy) if remedy else []
 
 
 def settings_from(overrides: Sequence[str]) -> AdaptConfig:
@@ -233,7 +234,8 @@ def source_fisher(
     source: Recogniser, utterances: Sequence[Utterance], seed: int = 0, allow_pipes: bool = False
 ) -> dict[str, Tensor]:
     """Fisher information of the source model on up to `FISHER_UTTERANCES` utterances spread over `utterances`."""
-    chosen = spread(utterances, FISHER_UTTERANCES)
+    # labels are drawn from the model's posteriors: what was said, which words may be unknown, does not matter
+    chosen = [replace(each, text="") for each in spread(utterances, FISHER_UTTERANCES)]
     dataset = SpeechDataset(chosen, source.config.features, allow_pipes=allow_pipes)
     task = AsrTask(source, chosen, dataset=dataset, keep_prior=True)
     batches = single_rows(task, range(len(task.train)))

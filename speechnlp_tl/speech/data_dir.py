@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,6 +179,29 @@ class DataDir:
             problems += [Problem(f"utterance {name} has no transcript, and others do") for name in without]
         if problems:
             raise InputError(problems)
+
+
+def read_all(
+    folders: Iterable[Path], check: Callable[[list[Utterance], Path], list[Problem]], allow_pipes: bool = False
+) -> tuple[list[Utterance], list[Problem]]:
+    """The utterances of several data directories, and all that is wrong with them: what `DataDir.read` raises, what
+    `check` finds in one, and ids that stand in two."""
+    found: dict[str, Utterance] = {}
+    problems: list[Problem] = []
+    for folder in folders:
+        try:
+            read = list(DataDir.read(folder, allow_pipes))
+        except InputError as error:
+            problems += error.problems
+            continue
+        problems += check(read, folder)
+        twice = [utterance.id for utterance in read if utterance.id in found]
+        remedy = "give the utterances of each directory ids of their own"
+        problems += [
+            Problem(f"utterance {name} stands in another directory too", folder, remedy=remedy) for name in twice
+        ]
+        found.update({utterance.id: utterance for utterance in read})
+    return list(found.values()), problems
 
 
 def untold(utterances: Iterable[Utterance], folder: Path, remedy: str = "add it to text") -> list[Problem]:

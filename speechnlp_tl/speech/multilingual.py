@@ -84,6 +84,10 @@ class MultilingualConfig(StrictModel):
         check_names(self.languages)
         phones: dict[str, list[str]] = {SHARED_HEAD: self.shared_phones} if self.shared_phones else {}
         for name, language in self.languages.items():
+            if language.head not in (name, SHARED_HEAD):
+                raise ValueError(
+                    f"language {name} has head {language.head}, which is neither its own nor {SHARED_HEAD}"
+                )
             if phones.setdefault(language.head, language.phones) != language.phones:
                 raise ValueError(f"language {name} has other phones than others of head {language.head}")
         foreign = sorted(set(self.columns) - set(phones))
@@ -355,8 +359,8 @@ def check_names(languages: Iterable[str]) -> None:
     """Raises ValueError for names that can be no folder or no module."""
     reserved = {SHARED_HEAD, DEFAULT_HEAD, "auto"}
     wrong = [name for name in languages if not name.replace("-", "").replace("_", "").isalnum() or name in reserved]
-    # a module's parts cannot be named like its methods: ton, not to, for Tongan
-    wrong += [name for name in languages if name not in wrong and hasattr(nn.ModuleDict, name)]
+    parts = nn.ModuleDict()  # cannot be named like what a module has: ton, not to, for Tongan
+    wrong += [name for name in languages if name not in wrong and hasattr(parts, name)]
     if wrong:
         what = f"{', '.join(sorted(reserved))} and words such as to, train and keys are taken"
         raise ValueError(f"a language is named by letters, digits, - and _, and {what}: not {', '.join(wrong)}")

@@ -18,7 +18,7 @@ from speechnlp_tl.core.trainer import Trainer, TrainResult
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.environment import environment
 from speechnlp_tl.speech.audio_check import check_audio
-from speechnlp_tl.speech.data_dir import DataDir, Utterance, untold
+from speechnlp_tl.speech.data_dir import DataDir, Utterance, read_all, untold
 from speechnlp_tl.speech.data_split import split_by_speaker
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.encoder import EncoderConfig
@@ -41,6 +41,7 @@ from speechnlp_tl.transfer.domain_methods import DomainMethod, domain_terms, rea
 
 LANGUAGE_METHODS = ("dann", "confusion")
 """Domain adaptation methods that know more than two domains."""
+SHARED_WEIGHT = 0.5
 
 
 class SpeechConfig(StrictModel):
@@ -65,7 +66,9 @@ class MultilingualExperiment(StrictModel):
         None, description="a finished model to go on from: its layers, and the heads of languages that it knows"
     )
     heads: HeadKind = "separate"
-    shared_weight: float = Field(0.5, ge=0, le=1, description="of the shared head's loss where `heads` is both")
+    shared_weight: float = Field(
+        SHARED_WEIGHT, gt=0, lt=1, description="of the shared head's loss where `heads` is both"
+    )
     temperature: float = Field(1.0, ge=1, description="of the languages: 1 as they are, large all alike")
     method: Annotated[list[DomainMethod], BeforeValidator(read_methods)] = Field(default_factory=list)
     """`dann` or `confusion` on the frames of encoder layers, with the language as domain."""
@@ -90,6 +93,8 @@ class MultilingualExperiment(StrictModel):
             raise ValueError(f"method {', '.join(wrong)}: languages are made alike by {' or '.join(LANGUAGE_METHODS)}")
         if self.method and len(self.languages) < 2:
             raise ValueError("'method' makes languages alike, and there is only one")
+        if self.heads != "both" and self.shared_weight != SHARED_WEIGHT:
+            raise ValueError("'shared_weight' is for 'heads: both'")
         return self
 
 
@@ -176,9 +181,13 @@ def read_data(
         InputError: whatever is wrong with any directory; utterances without transcript, without a language or with one
             that `languages` has not, and ids that stand in two directories; and languages without training speech.
     """
-    problems: list[Problem] = []
-    training = _read_all(config.train, languages, allow_pipes, problems)
-    dev = _read_all(config.dev, languages, allow_pipes, problems)
+
+    def check(read: list[Utterance], folder: Path) -> list[Problem]:
+        return [*untold(read, folder), *language_problems(read, languages, folder / "utt2lang")]
+
+    training, problems = read_all(config.train, check, allow_pipes)
+    dev, more = read_all(config.dev, check, allow_pipes)
+    problems += more
     heard = {utterance.language for utterance in training}
     problems += [
         Problem(f"language {name} has no training speech", remedy="name data of it under data.train, or leave it out")
@@ -207,30 +216,6 @@ def _held_out(training: Sequence[Utterance], languages: Sequence[str], share: fl
         if all(set(each.by_speaker()) - more for each in own.values()):
             found = more
     return found
-
-
-def _read_all(
-    folders: Sequence[Path], languages: Sequence[str], allow_pipes: bool, problems: list[Problem]
-) -> list[Utterance]:
-    found: dict[str, Utterance] = {}
-    for folder in folders:
-        try:
-            read = list(DataDir.read(folder, allow_pipes))
-        except InputError as error:
-            problems += error.problems
-            continue
-        problems += untold(read, folder)
-        problems += [
-            Problem(problem.what, folder / "utt2lang", remedy=problem.remedy)
-            for problem in language_problems(read, languages)
-        ]
-        twice = [utterance.id for utterance in read if utterance.id in found]
-        remedy = "give the utterances of each directory ids of their own"
-        problems += [
-            Problem(f"utterance {name} stands in another directory too", folder, remedy=remedy) for name in twice
-        ]
-        found.update({utterance.id: utterance for utterance in read})
-    return list(found.values())
 
 
 def build(

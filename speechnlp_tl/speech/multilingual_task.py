@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -104,8 +105,9 @@ class MultilingualTask(AsrTask):
         return [graphs[row] for row in sorted(graphs)], problems
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Steps that hold all languages, each about its share of `batch_seconds`. A row that is shown once more in an
-        epoch comes under another number: its own plus a multiple of the number of rows."""
+        """Steps that hold about each language's share of `batch_seconds`, and whole rows: a language with few of them
+        is not in every step, and many languages may make a step longer. A row that is shown once more in an epoch
+        comes under another number: its own plus a multiple of the number of rows."""
         random = np.random.default_rng([self.seed, epoch, 1])
         frames, rows_of = np.asarray(self.train.frames), self._rows_of_languages()
         sizes = [int(frames[rows].sum()) for rows in rows_of]
@@ -233,17 +235,19 @@ def by_language(
     }
 
 
-def language_problems(utterances: Sequence[Utterance], known: Collection[str]) -> list[Problem]:
-    """Every utterance without a language, or with one that is not known."""
+def language_problems(
+    utterances: Sequence[Utterance], known: Collection[str], file: Path | None = None
+) -> list[Problem]:
+    """Every utterance without a language, or with one that is not known; `file` is where that stands."""
     problems = []
     for utterance in utterances:
         if utterance.language is None:
             remedy = "add the utterance's line to utt2lang: '<utterance> <language>'"
-            problems.append(Problem(f"utterance {utterance.id} has no language", remedy=remedy))
+            problems.append(Problem(f"utterance {utterance.id} has no language", file, remedy=remedy))
         elif utterance.language not in known:
             remedy = f"correct utt2lang; the model's languages are {', '.join(known)}"
             what = f"utterance {utterance.id} is of language {utterance.language}, which the model does not have"
-            problems.append(Problem(what, remedy=remedy))
+            problems.append(Problem(what, file, remedy=remedy))
     return problems
 
 

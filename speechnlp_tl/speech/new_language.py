@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from speechnlp_tl.core.config import StrictModel, TrainConfig
@@ -97,6 +97,24 @@ class NewLanguageConfig(StrictModel):
     augment: AugmentConfig = WARPED
     batch_seconds: PositiveFloat = 15.0
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> NewLanguageConfig:
+        try:
+            method = parse_new_language(self.method)
+        except InputError:
+            return self  # told with its remedy where it is read
+        used = {name: name in method.held_back for name in HELD_BACK}
+        used |= {"layers": method.shared == "layers", "lateral": method.shared == "progressive"}
+        used["borrow"] = method.shared != "progressive"
+        idle = [name for name, own in used.items() if not own and getattr(self, name) != _default(name)]
+        if idle:
+            raise ValueError(f"method {method.name} has no use for {', '.join(idle)}")
+        return self
+
+
+def _default(name: str) -> object:
+    return NewLanguageConfig.model_fields[name].default
 
 
 @dataclass
@@ -213,7 +231,8 @@ def learn_language(
         flat = column is not None or bool(fresh) or not readable or not config.borrow
         config = config.model_copy(update={"anneal": ANNEAL if flat else 0.0})
     report, phases = _prepare(method, config, recognisers.model, grown.model, language, fresh)
-    terms = _terms(method, config, recognisers.model, grown.model, old, fisher)
+    _refuse_idle(method, phases, grown.model, report)
+    terms = _terms(method, config, report.copied_from(recognisers.model), grown.model, old, fisher)
     steps = _train(task, config, phases, terms, recognisers.model, report, directory)
     trained = sum(p.numel() for name, p in grown.model.named_parameters() if name not in phases[-1].frozen)
     if dev:
@@ -242,7 +261,8 @@ def old_fisher(
     recognisers: MultilingualRecogniser, utterances: Sequence[Utterance], seed: int = 0, allow_pipes: bool = False
 ) -> dict[str, Tensor]:
     """Fisher information of the model on up to `FISHER_UTTERANCES` utterances of its languages, spread over them."""
-    chosen = spread(utterances, FISHER_UTTERANCES)
+    # labels are drawn from the model's posteriors: what was said, which words may be unknown, does not matter
+    chosen = [replace(each, text="") for each in spread(utterances, FISHER_UTTERANCES)]
     dataset = SpeechDataset(chosen, recognisers.config.features, allow_pipes=allow_pipes)
     task = MultilingualTask(recognisers, dataset, shared_weight=0.0)
     return estimate_fisher(task, recognisers.model, single_rows(task, range(len(dataset))), seed=seed)
@@ -298,10 +318,21 @@ def _prepare(
     return report.with_frozen(phases[0].frozen), phases
 
 
+def _refuse_idle(
+    method: NewLanguageMethod, phases: Sequence[Phase], model: AcousticModel, report: TransferReport
+) -> None:
+    """What holds back needs something to hold: a tensor of the source that some phase trains."""
+    trained = {name for phase in phases for name, _ in model.named_parameters() if name not in phase.frozen}
+    if method.held_back and not trained & set(report.names("copied")):
+        what = f"{' and '.join(method.held_back)} hold back layers that were copied, which {method.name} only freezes"
+        remedy = f"leave {' and '.join(method.held_back)} out, or copy fewer layers or set layers.freeze=false"
+        raise InputError(Problem(what, remedy=remedy))
+
+
 def _terms(
     method: NewLanguageMethod,
     config: NewLanguageConfig,
-    source: AcousticModel,
+    source: Mapping[str, Tensor],
     model: AcousticModel,
     old: Sequence[str],
     fisher: Mapping[str, Tensor] | None,

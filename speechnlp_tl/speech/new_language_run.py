@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.summary import summarise
 from speechnlp_tl.speech.adaptation_run import DIGEST
 from speechnlp_tl.speech.audio_check import check_audio
-from speechnlp_tl.speech.data_dir import DataDir, Utterance, untold
+from speechnlp_tl.speech.data_dir import Utterance, read_all, untold
 from speechnlp_tl.speech.experiment import known_words
 from speechnlp_tl.speech.models import load_multilingual
 from speechnlp_tl.speech.multilingual import MultilingualRecogniser, Words, refuse_name
@@ -46,8 +46,8 @@ class NewLanguageRun:
     allow_pipes: bool = False
     test: tuple[Path, list[Utterance]] | None = None
     """Speech of the new language that measures the gain."""
-    old: tuple[Path, list[Utterance]] | None = None
-    """Speech of the model's languages that measures forgetting, and what matters to them."""
+    old: tuple[str, list[Utterance]] | None = None
+    """Where speech of the model's languages is, and that speech: measures forgetting, and what matters to them."""
     dev: tuple[Path, list[Utterance]] | None = None
     """Speech of the new language that search weights are chosen on."""
     learned: Learned | None = None
@@ -61,7 +61,7 @@ class NewLanguageRun:
         language: str,
         config: NewLanguageConfig,
         test_data: Path | None = None,
-        source_data: Path | None = None,
+        source_data: Sequence[Path] = (),
         resample: bool = False,
         allow_pipes: bool = False,
         dev_data: Path | None = None,
@@ -76,7 +76,7 @@ class NewLanguageRun:
         if occupied and not (out / DIGEST).is_file():
             raise taken
         method = parse_new_language(config.method)
-        if method.needs_old_speech and source_data is None:
+        if method.needs_old_speech and not source_data:
             what = "ewc weighs parameters by speech of the old languages"
             raise InputError(Problem(what, remedy="name some with --source-data"))
         source = load_multilingual(model)
@@ -85,10 +85,11 @@ class NewLanguageRun:
             remedy = "choose another --lang, or remove or rename that language first"
             raise InputError(Problem(f"the model has a language {language} already", model, remedy=remedy))
         refuse_name(language)
-        utterances = read_language(data, language, allow_pipes)
-        test = (test_data, read_language(test_data, language, allow_pipes)) if test_data else None
-        dev = (dev_data, read_language(dev_data, language, allow_pipes)) if dev_data else None
-        old = (source_data, _read_old(source_data, source, allow_pipes)) if source_data else None
+        new = [data, test_data, dev_data]
+        (utterances, tested, tried), spoken = _read(language, source.languages, new, source_data, allow_pipes)
+        test = (test_data, tested) if test_data else None
+        dev = (dev_data, tried) if dev_data else None
+        old = (", ".join(map(str, source_data)), spoken) if source_data else None
         measured = [utterance for _, some in filter(None, (test, dev, old)) for utterance in some]
         check_audio([*utterances, *measured], source.config.features)
         lexicon, ngram = known_words(config.words, utterances, setting="words")
@@ -111,6 +112,9 @@ class NewLanguageRun:
             return
         fisher = None
         if parse_new_language(self.config.method).needs_old_speech and self.old is not None:
+            spoken = {utterance.language for utterance in self.old[1]}
+            if unheard := [name for name in self.source.languages if name not in spoken]:
+                yield f"ewc does not protect {', '.join(unheard)}: --source-data has no speech of it"
             fisher = old_fisher(self.source, self.old[1], self.config.seed, self.allow_pipes)
         with unfinished_run(self.out, self._digest) as unfinished:
             self.learned = learn_language(
@@ -130,11 +134,16 @@ class NewLanguageRun:
             )
             self._save(self.learned, unfinished)
         yield f"saved in {self.out}"
+        languages = self.learned.recognisers.config.languages
+        if unscored := [name for name, own in languages.items() if own.scores is None]:
+            listed = ", ".join(unscored)
+            yield f"--lang auto needs scores of {listed}: they are measured on speech that --source-data names"
 
     def measure(self) -> Iterator[str]:
         """Error rates with intervals: of the new language, and of each old one before and after; also in
         OUT/scores.json."""
         after = self.learned.recognisers if self.learned else MultilingualRecogniser.load(self.out)
+        after = after.resampling() if self.source.config.features.resample else after
         scores = {}
         if self.test is not None:
             path, utterances = self.test
@@ -143,14 +152,14 @@ class NewLanguageRun:
             yield f"  {summary.headline('word')}"
             scores[self.language] = summary.to_json()
         if self.old is not None:
-            path, everybody = self.old
+            place, everybody = self.old
             for name in self.source.languages:
                 own = [utterance for utterance in everybody if utterance.language == name]
                 if not own:
                     continue
                 _, before, _ = _scored(self.source, name, own, self.allow_pipes)
                 summary = summarise(*_scored(after, name, own, self.allow_pipes), before)
-                yield f"{name} ({path}), before and after:"
+                yield f"{name} ({place}), before and after:"
                 yield f"  {summary.headline('word')}"
                 yield f"  {summary.baseline_line('word')}"
                 scores[name] = summary.to_json()
@@ -163,6 +172,10 @@ class NewLanguageRun:
         digest = hashlib.sha256(f"{dump_config(self.config)}{self.language}".encode())
         digest.update(f"{self.words.lexicon.entries()}{dump_config(self.words.decode)}".encode())
         digest.update(format_arpa(self.words.ngram).encode())
+        features = self.source.config.features.model_copy(update={"resample": False})  # measuring may need it
+        digest.update(dump_config(self.source.config.model_copy(update={"features": features})).encode())
+        for own in self.source.languages.values():
+            digest.update(f"{own.lexicon.entries()}{format_arpa(own.ngram)}".encode())
         for name, value in self.source.model.state_dict().items():
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
         for utterance in [*self.utterances, *(self.old[1] if self.old else [])]:
@@ -180,38 +193,46 @@ class NewLanguageRun:
             take_over_records(unfinished, folder)
 
 
-def read_language(directory: Path, language: str, allow_pipes: bool = False) -> list[Utterance]:
-    """The transcribed utterances of a data directory of one language; `utt2lang` need not be there.
+def language_check(language: str) -> Callable[[list[Utterance], Path], list[Problem]]:
+    """What is wrong with a data directory of one language: utterances without transcript, or of another language. That
+    of an utterance need not be told."""
 
-    Raises:
-        InputError: utterances without transcript, or of another language; lists all.
-    """
-    read = list(DataDir.read(directory, allow_pipes))
-    problems = untold(read, directory)
-    problems += [
-        Problem(
-            f"utterance {utterance.id} is of language {utterance.language}, not {language}",
-            directory / "utt2lang",
-            remedy="correct utt2lang or --lang, or take a directory of one language",
-        )
-        for utterance in read
-        if utterance.language not in (None, language)
-    ]
-    if problems:
+    def check(read: list[Utterance], directory: Path) -> list[Problem]:
+        return untold(read, directory) + [
+            Problem(
+                f"utterance {utterance.id} is of language {utterance.language}, not {language}",
+                directory / "utt2lang",
+                remedy="correct utt2lang or --lang, or take a directory of one language",
+            )
+            for utterance in read
+            if utterance.language not in (None, language)
+        ]
+
+    return check
+
+
+def _read(
+    language: str,
+    known: Collection[str],
+    new: Sequence[Path | None],
+    old: Sequence[Path],
+    allow_pipes: bool,
+) -> tuple[list[list[Utterance]], list[Utterance]]:
+    """The speech of each directory of the new language, and of the old ones. Raises InputError, which lists all."""
+    problems: list[Problem] = []
+    of_new: list[list[Utterance]] = []
+    for folder in new:
+        read, wrong = read_all([folder] if folder else [], language_check(language), allow_pipes)
+        of_new.append([replace(utterance, language=language) for utterance in read])
+        problems += wrong
+
+    def check(read: list[Utterance], folder: Path) -> list[Problem]:
+        return [*untold(read, folder), *language_problems(read, known, folder / "utt2lang")]
+
+    of_old, wrong = read_all(old, check, allow_pipes)
+    if problems := [*problems, *wrong]:
         raise InputError(problems)
-    return [replace(utterance, language=language) for utterance in read]
-
-
-def _read_old(directory: Path, source: MultilingualRecogniser, allow_pipes: bool) -> list[Utterance]:
-    read = list(DataDir.read(directory, allow_pipes))
-    problems = untold(read, directory)
-    problems += [
-        Problem(problem.what, directory / "utt2lang", remedy=problem.remedy)
-        for problem in language_problems(read, source.languages)
-    ]
-    if problems:
-        raise InputError(problems)
-    return read
+    return of_new, of_old
 
 
 def _scored(

@@ -52,6 +52,12 @@ class TransferReport:
         """The tensors that were copied, skipped, fresh or frozen."""
         return [row.tensor for row in self.rows if row.action == action or (action == "frozen" and row.frozen)]
 
+    def copied_from(self, source: nn.Module) -> dict[str, Tensor]:
+        """The source's tensors that were copied: what a model may be held to. What began afresh has nothing to stay
+        near."""
+        copied = set(self.names("copied"))
+        return {name: tensor for name, tensor in source.state_dict().items() if name in copied}
+
     def with_frozen(self, names: Iterable[str]) -> TransferReport:
         """The same report with exactly these tensors marked as frozen."""
         frozen = set(names)

@@ -137,6 +137,55 @@ def test_old_speech_given_later_is_heard(run, model: Path, two_languages: Path, 
     assert run("transcribe", "--model", tmp_path / "heard", "--lang", "auto", recording).code == 0
 
 
+def test_old_speech_of_several_directories(run, model: Path, two_languages: Path, tmp_path: Path):
+    for name in ("xa", "xb"):
+        speech = [each for each in DataDir.read(two_languages / "dev") if each.language == name]
+        DataDir(speech).write(tmp_path / name)
+    words = f"words.lexicon={two_languages / 'xc.txt'}"
+    given = ("adapt", "--model", model, "--method", "new-language+ewc", "--lang", "xc", "--data", two_languages / "xc",
+             "--set", "steps=2", "--set", words, "--source-data", tmp_path / "xa")  # fmt: skip
+    one = run(*given, "--out", tmp_path / "one")
+    assert one.code == 0, one.err
+    assert "ewc does not protect xb: --source-data has no speech of it" in one.out
+    assert "--lang auto needs scores of xb" in one.out
+    both = run(*given, "--source-data", tmp_path / "xb", "--out", tmp_path / "both")
+    assert both.code == 0, both.err
+    assert "does not protect" not in both.out
+    assert "needs scores" not in both.out
+    assert json.loads((tmp_path / "both" / "scores.json").read_text()).keys() == {"xa", "xb"}
+    again = run(*given, "--source-data", tmp_path / "xa", "--out", tmp_path / "again")
+    refused(again, "stands in another directory too")
+
+
+def test_all_that_is_wrong_with_several_directories_is_told(run, model: Path, two_languages: Path, tmp_path: Path):
+    missing = [tmp_path / name for name in ("data", "test", "dev", "old")]
+    outcome = run("adapt", "--model", model, "--method", "new-language", "--lang", "xd", "--data", missing[0],
+                  "--test-data", missing[1], "--dev-data", missing[2], "--source-data", missing[3],
+                  "--out", tmp_path / "out")  # fmt: skip
+    refused(outcome, *map(str, missing))
+    outcome = run("adapt", "--model", model, "--lang", "xa", "--data", missing[0], "--test-data", missing[1],
+                  "--source-data", missing[3], "--out", tmp_path / "out")  # fmt: skip
+    refused(outcome, *map(str, (missing[0], missing[1], missing[3])))
+
+
+def test_other_old_words_are_another_run_and_resampling_is_not(run, model: Path, two_languages: Path, tmp_path: Path):
+    known = MultilingualRecogniser.load(model / "model")
+    decode = known.config.languages["xa"].decode.model_copy(update={"lm_scale": 3.0})
+    known.with_settings("xa", decode, None).save(tmp_path / "other")
+    words = f"words.lexicon={two_languages / 'xc.txt'}"
+    given = ("adapt", "--method", "new-language", "--lang", "xc", "--data", two_languages / "xc", "--set", "steps=1",
+             "--set", words, "--out", tmp_path / "out")  # fmt: skip
+    assert run(*given, "--model", model).code == 0
+    refused(run(*given, "--model", tmp_path / "other"), "holds something already")
+    assert "learned already" in run(*given, "--model", model, "--resample").out
+
+
+def test_language_add_adds_a_language(run, model: Path, two_languages: Path, tmp_path: Path):
+    given = ("language", "add", "--model", model, "--data", two_languages / "dev", "--out", tmp_path / "out")
+    refused(run(*given, "--lang", "xa", "--method", "lhuc"), "'lhuc' is no method for a new language")
+    refused(run(*given, "--lang", "xd", "--set", "method=new-language"), "leave one of them out")
+
+
 def test_names_that_a_language_cannot_have_are_told(run, model: Path, two_languages: Path, tmp_path: Path):
     renamed = run("language", "rename", "--model", model, "xa", "auto", "--out", tmp_path / "renamed")
     refused(renamed, "a language is named by letters", "choose another name")
@@ -176,6 +225,8 @@ def test_a_language_is_said_or_chosen(run, model: Path, two_languages: Path, tmp
     assert again.out == outcome.out, "as in the languages that were chosen"
     refused(run("transcribe", "--model", model, "--data", data, "--utt2lang", tmp_path / "no"), "--lang auto")
     refused(run("transcribe", "--model", model, "--data", data, "--lang", "zz"), "language zz", "xa, xb")
+    assert run("transcribe", "--model", model, "--data", data, "--lang", "zz").err.count("zz") == 1
+    refused(run("transcribe", "--model", model, "--data", data, "--lang", ""), "no language", "xa, xb")
 
 
 def test_speech_without_a_language_is_listed(run, model: Path, two_languages: Path, tmp_path: Path):
@@ -221,7 +272,7 @@ def grown(model: Path, two_languages: Path, tmp_path_factory: pytest.TempPathFac
         }
     )
     run = NewLanguageRun.prepare(
-        model, two_languages / "xc", out, "xc", config, two_languages / "xc_test", two_languages / "dev"
+        model, two_languages / "xc", out, "xc", config, two_languages / "xc_test", [two_languages / "dev"]
     )
     assert "learned xc with new-language+frozen" in "\n".join(run.learn())
     lines = list(run.measure())

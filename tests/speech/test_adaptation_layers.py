@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from speechnlp_tl.speech.adaptation import AdaptConfig, LayersConfig, adapt
+from speechnlp_tl.speech.adaptation_run import source_fisher
 from speechnlp_tl.speech.data_dir import DataDir
 
 
@@ -31,3 +33,24 @@ def test_copied_layers_stay_as_they_were_only_when_frozen(tiny_recogniser, tiny_
     name = "encoder.subsampling.convolution.weight"
     copied, source = adapted.recogniser.model.state_dict()[name], tiny_recogniser.model.state_dict()[name]
     assert torch.equal(copied, source) == freeze
+
+
+@pytest.mark.parametrize(("held", "strength"), [("l2sp", 1e4), ("ewc", 1e9)])
+def test_fresh_layers_are_not_drawn_to_those_of_the_source(tiny_recogniser, tiny_corpus, held: str, strength: float):
+    utterances = list(DataDir.read(tiny_corpus.dev))[:3]
+    layers = LayersConfig(copy="first:1", rest="fresh", freeze=False)
+    settings = {"method": f"layers+{held}", "layers": layers, "steps": 40, "learning_rate": 1e-2, held: strength}
+    fisher = source_fisher(tiny_recogniser, utterances) if held == "ewc" else None
+    adapted = adapt(tiny_recogniser, utterances, AdaptConfig.model_validate(settings), fisher)
+    before, after = tiny_recogniser.model.state_dict(), adapted.recogniser.model.state_dict()
+
+    def shift(name: str) -> float:
+        return float((after[name] - before[name]).norm() / before[name].norm())
+
+    assert shift("encoder.layers.0.convolution.weight") > 0.5, "random weights are far from others"
+    assert shift("encoder.subsampling.convolution.weight") < 0.1
+
+
+def test_layers_that_are_not_frozen_have_no_second_phase():
+    with pytest.raises(ValidationError, match="leave 'then_finetune_all' out"):
+        LayersConfig(freeze=False, then_finetune_all=True)

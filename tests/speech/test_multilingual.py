@@ -93,6 +93,27 @@ def test_columns_are_removed_from_the_last(lexicon: Lexicon) -> None:
     assert torch.equal(outputs(moved.model, "yy"), outputs(grown.model, "xb"))
 
 
+def test_a_column_reads_the_columns_before_it(lexicon: Lexicon) -> None:
+    grown = recognisers(lexicon, ("xa",)).with_language("xb", words(lexicon, "xb"), 1, 8)
+    grown = grown.with_language("xc", words(lexicon, "xc"), 2, 8)
+    for connection in grown.model.columns["xc"].laterals.connections:  # type: ignore[union-attr]
+        torch.nn.init.normal_(connection.expand.weight, generator=torch.Generator().manual_seed(2))
+    before = {name: outputs(grown.model, name) for name in grown.languages}
+    with torch.no_grad():
+        grown.model.columns["xb"].encoder.layers[0].convolution.weight += 1.0  # type: ignore[union-attr,index]
+    changed = {name: not torch.equal(outputs(grown.model, name), before[name]) for name in grown.languages}
+    assert changed == {"xa": False, "xb": True, "xc": True}
+
+
+def test_states_are_not_borrowed_from_heads_that_read_columns(lexicon: Lexicon) -> None:
+    source = recognisers(lexicon, ("xa",))
+    beside = source.with_language("xb", words(lexicon, "xb"), 1, 8)
+    with torch.no_grad():
+        beside.model.head("xb").linear.weight += 3.0
+    plain, grown = (each.with_language("xc", words(lexicon, "xc"), 2).model.head("xc") for each in (source, beside))
+    assert torch.equal(plain.linear.weight, grown.linear.weight)
+
+
 def test_a_column_reads_the_old_ones_and_hears_no_padding(lexicon: Lexicon) -> None:
     grown = recognisers(lexicon).with_language("xc", words(lexicon, "xc"), column=8)
     untouched = outputs(grown.model, "xc")
@@ -159,7 +180,8 @@ def test_heads_of_separate_languages_differ_and_a_shared_one_is_one(lexicon: Lex
 
 def test_what_is_wrong_with_languages_is_told(lexicon: Lexicon) -> None:
     made = recognisers(lexicon)
-    for name, message in (("xa", "has a language xa already"), ("auto", "taken"), ("to", "taken"), ("a.b", "letters")):
+    taken = [(name, "taken") for name in ("auto", "to", "training", "_modules")]
+    for name, message in [("xa", "has a language xa already"), *taken, ("a.b", "letters")]:
         with pytest.raises(InputError, match=message):
             made.with_language(name, words(lexicon, "xc"))
     with pytest.raises(InputError, match=r"no language zz.*xa, xb"):
@@ -170,6 +192,15 @@ def test_what_is_wrong_with_languages_is_told(lexicon: Lexicon) -> None:
         made.renamed("xa", "xb")
     with pytest.raises(InputError, match="only language"):
         made.without("xa").without("xb")
+
+
+@pytest.mark.parametrize("head", ["xb", "a.b", "training", ""])
+def test_a_head_of_neither_the_language_nor_all_is_told(lexicon: Lexicon, tmp_path: Path, head: str) -> None:
+    recognisers(lexicon).save(tmp_path / "model")
+    config = tmp_path / "model" / "config.yaml"
+    config.write_text(config.read_text().replace("head: xa", f"head: '{head}'"), encoding="utf-8")
+    with pytest.raises(InputError, match="neither its own nor ipa"):
+        MultilingualRecogniser.load(tmp_path / "model")
 
 
 def test_missing_and_foreign_files_are_told(lexicon: Lexicon, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
-from speechnlp_tl.speech.multilingual_experiment import SpeechConfig, read_data
+from speechnlp_tl.speech.multilingual_experiment import MultilingualExperiment, SpeechConfig, read_data
 from tests.speech.two_languages import spoken
 
 Spoken = dict[str, dict[str, set[str]]]
@@ -68,3 +69,18 @@ def test_nobody_is_held_out_where_dev_speech_is_named(bilinguals: dict[str, list
     )
     train, dev = read_data(config, list(bilinguals))
     assert (len(train), len(dev)) == (100, 20)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"heads": "both", "shared_weight": 1}, "less than 1"),
+        ({"heads": "both", "shared_weight": 0}, "greater than 0"),
+        ({"shared_weight": 0.9}, "for 'heads: both'"),
+    ],
+)
+def test_a_weight_that_leaves_a_head_untrained_is_refused(settings: dict[str, object], told: str) -> None:
+    given = {"task": "multilingual-asr", "data": {"train": ["data"]}, "languages": {"xa": {}}, "train": {"steps": 1}}
+    MultilingualExperiment.model_validate(given | {"heads": "both", "shared_weight": 0.9})
+    with pytest.raises(ValidationError, match=told):
+        MultilingualExperiment.model_validate(given | settings)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from speechnlp_tl.core.trainer import Trainer
 from speechnlp_tl.errors import InputError
@@ -21,6 +22,7 @@ from speechnlp_tl.speech.new_language import (
     SEARCH,
     Learned,
     NewLanguageConfig,
+    fill_defaults,
     learn_language,
     old_fisher,
     parse_new_language,
@@ -138,7 +140,28 @@ def test_a_head_beside_columns_alone_has_an_annealed_start(lexicon: Lexicon, utt
 
 def test_the_first_layers_are_copied_whatever_else_is_set() -> None:
     for layers in ({}, {"rest": "fresh"}, {"freeze": False}):
-        assert NewLanguageConfig.model_validate({"layers": layers}).layers.copy_ == "first:3"
+        given = {"method": "new-language+layers", "layers": layers}
+        assert NewLanguageConfig.model_validate(given).layers.copy_ == "first:3"
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "idle"),
+    [
+        ("new-language", {"kld": 0.9}, "kld"),
+        ("new-language+frozen", {"kld": 0.9, "ewc": 3, "lateral": 7}, "kld, ewc, lateral"),
+        ("new-language+kld", {"layers": {"copy": "first:1"}}, "layers"),
+        ("new-language+progressive", {"borrow": False}, "borrow"),
+    ],
+)
+def test_settings_that_a_method_has_no_use_for_are_refused(method: str, settings: dict[str, Any], idle: str) -> None:
+    with pytest.raises(ValidationError, match=f"has no use for {idle}"):
+        NewLanguageConfig.model_validate({"method": method} | settings)
+
+
+@pytest.mark.parametrize("method", ["new-language", "new-language+frozen", "new-language+layers+kld"])
+def test_settings_that_were_written_down_are_read_again(method: str) -> None:
+    settings = fill_defaults(NewLanguageConfig(method=method), 60)
+    assert NewLanguageConfig.model_validate(settings.model_dump(mode="json")) == settings
 
 
 def test_posteriors_of_a_column_hold_the_layers_that_it_reads(lexicon: Lexicon, utterances: list[Utterance]) -> None:
@@ -192,6 +215,86 @@ def test_what_holds_back_does_so_in_every_phase_that_moves_old_layers(
     layers = {"copy": "first:1", "then_finetune_all": True}
     learn(lexicon, utterances, "new-language+layers+kld", steps=2, layers=layers)
     assert held == [["kld"], ["kld"]], "the second and third layer, then all"
+
+
+def test_each_phase_is_trained_in_its_own_way(
+    lexicon: Lexicon, utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases: list[dict[str, Any]] = []
+
+    class Watched(Trainer):
+        def __init__(self, task: Any, config: Any, directory: Any, terms: Any, source: Any) -> None:
+            outputs = [term.outputs for term in terms]
+            phases.append(
+                {"seed": config.seed, "decay": config.weight_decay, "anneal": task.anneal, "outputs": outputs}
+            )
+            super().__init__(task, config, directory, terms, source)
+
+    monkeypatch.setattr("speechnlp_tl.speech.new_language.Trainer", Watched)
+    layers = {"copy": "first:2", "rest": "fresh", "then_finetune_all": True}
+    learn(lexicon, utterances, "new-language+layers+kld", steps=2, seed=5, anneal=0.3, layers=layers)
+    kept = ["old:xa", "old:xb"]
+    first, second = phases
+    assert first == {"seed": 5, "decay": 0.0, "anneal": 0.6, "outputs": [kept]}, "0.3 of all steps, all in the first"
+    assert second == {"seed": 6, "decay": 0.0, "anneal": 0.0, "outputs": [kept]}
+
+
+def test_what_holds_back_needs_a_layer_to_hold(lexicon: Lexicon, utterances: list[Utterance]) -> None:
+    with pytest.raises(InputError, match="kld hold back layers"):
+        learn(lexicon, utterances, "new-language+layers+kld", layers={"copy": "all"})
+    learn(lexicon, utterances, "new-language+layers+kld", layers={"copy": "all", "freeze": False}, steps=1)
+
+
+@pytest.mark.parametrize(("held", "strength"), [("l2sp", 1e4), ("ewc", 1e9)])
+def test_fresh_layers_are_not_drawn_to_those_of_the_source(
+    lexicon: Lexicon, utterances: list[Utterance], held: str, strength: float
+) -> None:
+    layers = {"copy": "first:2", "rest": "fresh", "freeze": False}
+    settings: dict[str, Any] = {"layers": layers, "steps": 40, "learning_rate": 1e-2, held: strength}
+    source, learned = learn(lexicon, utterances, f"new-language+layers+{held}", **settings)
+    before, after = source.model.state_dict(), learned.recognisers.model.state_dict()
+
+    def shift(name: str) -> float:
+        return float((after[name] - before[name]).norm() / before[name].norm())
+
+    assert shift("encoder.layers.1.convolution.weight") > 0.5, "random weights are far from others"
+    assert shift("encoder.layers.0.convolution.weight") < 0.1
+
+
+def test_all_that_is_copied_is_held(lexicon: Lexicon, utterances: list[Utterance]) -> None:
+    source, learned = learn(lexicon, utterances, "new-language+l2sp", steps=1)
+    assert set(learned.report.names("copied")) == set(source.model.state_dict())
+
+
+def test_a_head_over_a_fresh_layer_begins_afresh(lexicon: Lexicon, utterances: list[Utterance]) -> None:
+    borrowed = []
+    for copied in ("last:2", "first:2"):
+        layers = {"copy": copied, "rest": "fresh"}
+        settings: dict[str, Any] = {"layers": layers, "steps": 1, "learning_rate": 1e-9}
+        source, learned = learn(lexicon, utterances, "new-language+layers", **settings)
+        given = source.with_language("xc", words(lexicon, "xc")).model.head("xc").linear.weight
+        borrowed.append(torch.allclose(learned.recognisers.model.head("xc").linear.weight, given, atol=1e-6))
+    assert borrowed == [True, False]
+
+
+def test_what_matters_to_the_old_languages_does_not_depend_on_what_was_said(
+    lexicon: Lexicon, utterances: list[Utterance]
+) -> None:
+    source = recognisers(lexicon)
+    said = spoken(utterances[:3], "xa")
+    unknown = [replace(each, text="words that no lexicon has " * 20) for each in said]
+    known, other = (old_fisher(source, speech) for speech in (said, unknown))
+    assert all(torch.equal(known[name], other[name]) for name in known)
+    assert any(bool(value.any()) for value in known.values())
+
+
+def test_what_matters_is_measured_on_all_old_languages(
+    lexicon: Lexicon, utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("speechnlp_tl.speech.new_language.FISHER_UTTERANCES", 4)
+    speech = [*spoken(utterances[:10], "xa"), *spoken(utterances[10:20], "xb")]
+    fisher = old_fisher(recognisers(lexicon), speech)
+    assert all(bool(fisher[f"heads.{name}.linear.weight"].any()) for name in ("xa", "xb"))
 
 
 def test_methods_are_parsed_or_refused() -> None:

@@ -66,7 +66,7 @@ def _learn(item: Item) -> str:
     source = config.source_folder(runs, method, target, data, seed)
     settings = config.method_of(method, data, target, seed)
     old = old_speech(config, data, runs, target) if config.hears_old_speech(method) else None
-    run_ = NewLanguageRun.prepare(source, speech, folder, target, settings, source_data=old)
+    run_ = NewLanguageRun.prepare(source, speech, folder, target, settings, source_data=[old] if old else [])
     start = time.perf_counter()
     list(run_.learn())
     learned = run_.learned
