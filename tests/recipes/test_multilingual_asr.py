@@ -4,6 +4,7 @@ together."""
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +133,17 @@ def test_from_scratch_has_no_fewer_steps_than_a_taught_model_unless_they_are_nam
     assert steps == {1: settings.SCRATCH_STEPS, 10: usual_steps(600)}
     named = config.model_copy(update={"scratch_steps": 40})
     assert named.scratch_of("ar", tmp_path, 10, 0).train.steps == 40
+
+
+def test_a_model_is_larger_than_its_source_by_what_was_taught_or_trained_with_the_others(local, tmp_path: Path) -> None:
+    source, joint, taught = (tmp_path / name for name in ("source", "joint", "taught"))
+    assert local.score._growth(joint, source) == (None, None)
+    for folder, parameters in ((source, 100), (joint, 130)):
+        folder.mkdir()
+        (folder / "run.json").write_text(json.dumps({"parameters": parameters}), encoding="utf-8")
+    write_record(record_of(taught), {"parameters": 100, "grown": 120, "trained": 20})
+    assert local.score._growth(joint, source) == (30, 130)
+    assert local.score._growth(taught, source) == (20, 20)
 
 
 def test_each_language_has_as_many_updates_and_seconds_alone_as_with_others(local) -> None:

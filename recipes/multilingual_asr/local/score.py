@@ -224,12 +224,23 @@ def _forgotten(
     mean, earlier = (_mean_of_languages(heard, part, config.others(target)) for part in (models, sources))
     facts = facts | {"synthetic": any(_is_made(config, name) for name in config.others(target))}
     rows = [Record(**facts, target=target, metric=FORGOTTEN, value=mean, notes=f"{earlier:.2f} before")]
-    if record_of(models[0]).is_file():
-        sizes = json.loads(record_of(models[0]).read_text(encoding="utf-8"))
-        grown = sizes["grown"] - sizes["parameters"]
-        trained = f"{sizes['trained']} trained" if sizes["trained"] else None
-        rows.append(Record(**facts, target=target, metric=PARAMETERS, value=float(grown), notes=trained))
+    grown, trained = _growth(models[0], sources[0])
+    if grown is not None:
+        told = f"{trained} trained" if trained else None
+        rows.append(Record(**facts, target=target, metric=PARAMETERS, value=float(grown), notes=told))
     return rows
+
+
+def _growth(model: Path, source: Path) -> tuple[int | None, int | None]:
+    """By how many parameters a model is larger than its source, and how many of its own were trained."""
+    if record_of(model).is_file():  # of a model that was taught
+        sizes = json.loads(record_of(model).read_text(encoding="utf-8"))
+        return sizes["grown"] - sizes["parameters"], sizes["trained"]
+    runs = [folder / "run.json" for folder in (model, source)]
+    if not all(each.is_file() for each in runs):
+        return None, None
+    own, before = (json.loads(each.read_text(encoding="utf-8"))["parameters"] for each in runs)
+    return own - before, own
 
 
 def _mean_of_languages(heard: Heard, models: Sequence[Path], languages: Sequence[str]) -> float:
