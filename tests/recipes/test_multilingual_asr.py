@@ -107,30 +107,18 @@ def test_a_language_is_learned_from_what_it_has(local, tmp_path: Path) -> None:
     assert ("zh", local.settings.ALL) in budgets
 
 
-def test_from_scratch_with_all_speech_is_the_monolingual_model_with_weights_chosen_anew(local, tmp_path: Path) -> None:
-    settings = local.settings
-    config = load_config(RECIPE / "conf" / "real.yaml", settings.RecipeConfig)
-    data, runs, places = prepared(config, tmp_path, local), tmp_path / "runs", tmp_path / "hypotheses"
-    alone = config.systems_folders(runs, settings.ALONE, data, 0)["ar"]
-    assert config.learned_folder(runs, settings.SCRATCH, "ar", settings.ALL, data, 0) == alone
-    for hearing in local.recognise.hearings(config, data, runs):
-        if hearing.model == alone:
-            own = "chosen anew" if hearing.search else "its own"
-            write_record(record_of(local.recognise.place(data, places, hearing)), {"words": own, "language": {}})
-    heard = local.heard.Heard(config, SimpleNamespace(data=data, runs=runs, hypotheses=places))
-    assert heard.record(alone, "ar")["words"] == "its own"
-    assert heard.record(alone, "ar", tuned=True)["words"] == "chosen anew"
-
-
 def test_from_scratch_has_no_fewer_steps_than_a_taught_model_unless_they_are_named(local, tmp_path: Path) -> None:
     settings = local.settings
     config = load_config(RECIPE / "conf" / "real.yaml", settings.RecipeConfig)
-    for minutes, seconds in [(1, 60), (10, 600)]:
+    for minutes, seconds in [(1, 60), (10, 600), (settings.ALL, 60)]:
         folder = settings.part(tmp_path, "ar", minutes, 0)
         folder.mkdir(parents=True)
         (folder / "utt2dur").write_text(f"ar-1 {seconds}\n", encoding="utf-8")
-    steps = {minutes: config.scratch_of("ar", tmp_path, minutes, 0).train.steps for minutes in (1, 10)}
-    assert steps == {1: settings.SCRATCH_STEPS, 10: usual_steps(600)}
+    made = {minutes: config.scratch_of("ar", tmp_path, minutes, 0) for minutes in (1, 10, settings.ALL)}
+    steps = {minutes: each.train.steps for minutes, each in made.items()}
+    assert steps == {1: settings.SCRATCH_STEPS, 10: usual_steps(600), settings.ALL: config.steps}
+    taught = config.method_of("fine-tuned", tmp_path, "ar", 0)
+    assert {each.batch_seconds for each in made.values()} == {taught.batch_seconds}
     named = config.model_copy(update={"scratch_steps": 40})
     assert named.scratch_of("ar", tmp_path, 10, 0).train.steps == 40
 

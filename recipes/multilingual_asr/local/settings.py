@@ -88,6 +88,9 @@ class RecipeConfig(StrictModel):
     scratch_steps: PositiveInt | None = Field(
         None, description=f"of a model of minutes alone; none: {SCRATCH_STEPS}, or those of a taught one if more"
     )
+    scratch_batch_seconds: PositiveFloat = Field(
+        NewLanguageConfig.model_fields["batch_seconds"].default, description="of such a model: those of a taught one"
+    )
     joint_minutes: list[float | str] = Field(default_factory=list, description="budgets of training with the others")
     methods: dict[str, MethodConfig] = Field(default_factory=dict)
     search: TuneConfig = Field(
@@ -177,15 +180,14 @@ class RecipeConfig(StrictModel):
         return _checked(MultilingualExperiment, content, ", ".join(languages))
 
     def scratch_of(self, target: str, data: Path, minutes: float | str, seed: int) -> MultilingualExperiment:
-        """A model of some minutes of one language alone; of all its speech it is the monolingual one."""
-        if minutes == ALL:
-            return self.experiment_of([target], data, seed, {})
+        """A model of some minutes of one language, or of all its speech, alone."""
         speech = part(data, target, minutes, seed)
-        # no fewer steps than what it is compared with
+        # no fewer steps than what it is compared with, a taught model and, where it has all speech, one of the systems
         steps = self.scratch_steps or max(SCRATCH_STEPS, usual_steps(seconds_of(speech)))
+        steps = max(self.steps, steps) if minutes == ALL else steps
         made = self.experiment_of([target], data, seed, {}, steps)
         config = made.data.model_copy(update={"train": [speech], "dev": [], "dev_share": 0.0})
-        return made.model_copy(update={"data": config})
+        return made.model_copy(update={"data": config, "batch_seconds": self.scratch_batch_seconds})
 
     def joint_of(self, target: str, data: Path, minutes: float | str, seed: int) -> MultilingualExperiment:
         """A model of all speech of the others and some minutes of one language; no dev speech of that one."""
@@ -251,8 +253,7 @@ class RecipeConfig(StrictModel):
         """Of a model that learned a language."""
         if method == SCRATCH:
             experiment = self.scratch_of(target, data, minutes, seed)
-            name = f"{ALONE} {target}" if minutes == ALL else f"{SCRATCH} {target} {minutes}"
-            return self.folder(runs, name, experiment, seed)
+            return self.folder(runs, f"{SCRATCH} {target} {minutes}", experiment, seed)
         if method == JOINT:
             experiment = self.joint_of(target, data, minutes, seed)
             return self.folder(runs, f"{JOINT} {target} {minutes}", experiment, seed)
