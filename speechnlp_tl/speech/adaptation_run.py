@@ -220,7 +220,7 @@ class AdaptationRun:
             take_over_records(unfinished, folder)
 
 
-def _check(remedy: str | None) -> Callable[[list[Utterance], Path], list[Problem]]:
+def _check(remedy: str | None) -> Callable[[Sequence[Utterance], Path], list[Problem]]:
     """What is wrong with utterances without transcript: nothing without `remedy`, else what to do about them."""
     return lambda read, folder: untold(read, folder, remedy) if remedy else []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,7 +182,7 @@ class DataDir:
 
 
 def read_all(
-    folders: Iterable[Path], check: Callable[[list[Utterance], Path], list[Problem]], allow_pipes: bool = False
+    folders: Iterable[Path], check: Callable[[Sequence[Utterance], Path], list[Problem]], allow_pipes: bool = False
 ) -> tuple[list[Utterance], list[Problem]]:
     """The utterances of several data directories, and all that is wrong with them: what `DataDir.read` raises, what
     `check` finds in one, and ids that stand in two."""

@@ -18,7 +18,7 @@ from speechnlp_tl.core.trainer import Trainer, TrainResult
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.environment import environment
 from speechnlp_tl.speech.audio_check import check_audio
-from speechnlp_tl.speech.data_dir import DataDir, Utterance, read_all, untold
+from speechnlp_tl.speech.data_dir import DataDir, Utterance, read_all
 from speechnlp_tl.speech.data_split import split_by_speaker
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.encoder import EncoderConfig
@@ -35,13 +35,14 @@ from speechnlp_tl.speech.initial_model import begin_from
 from speechnlp_tl.speech.language_choice import measure_scores
 from speechnlp_tl.speech.models import load_multilingual, model_folder
 from speechnlp_tl.speech.multilingual import HeadKind, MultilingualRecogniser, Words, check_names
-from speechnlp_tl.speech.multilingual_task import MultilingualTask, by_language, language_problems
+from speechnlp_tl.speech.multilingual_task import MultilingualTask, by_language, told_of
 from speechnlp_tl.speech.recogniser import DecodeConfig, HmmConfig
 from speechnlp_tl.transfer.domain_methods import DomainMethod, domain_terms, read_methods
 
 LANGUAGE_METHODS = ("dann", "confusion")
 """Domain adaptation methods that know more than two domains."""
 SHARED_WEIGHT = 0.5
+"""Unless another is set."""
 
 
 class SpeechConfig(StrictModel):
@@ -181,12 +182,8 @@ def read_data(
         InputError: whatever is wrong with any directory; utterances without transcript, without a language or with one
             that `languages` has not, and ids that stand in two directories; and languages without training speech.
     """
-
-    def check(read: list[Utterance], folder: Path) -> list[Problem]:
-        return [*untold(read, folder), *language_problems(read, languages, folder / "utt2lang")]
-
-    training, problems = read_all(config.train, check, allow_pipes)
-    dev, more = read_all(config.dev, check, allow_pipes)
+    training, problems = read_all(config.train, told_of(languages), allow_pipes)
+    dev, more = read_all(config.dev, told_of(languages), allow_pipes)
     problems += more
     heard = {utterance.language for utterance in training}
     problems += [

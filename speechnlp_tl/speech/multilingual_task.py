@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.evaluation.wer import score
 from speechnlp_tl.speech.acoustic_model import AcousticModel, AcousticOutput, StateHead
 from speechnlp_tl.speech.asr_task import AsrTask, SpeechBatch, full_sum_loss, training_graphs, word_problems
-from speechnlp_tl.speech.data_dir import Utterance
+from speechnlp_tl.speech.data_dir import Utterance, untold
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.features import FeatureConfig
 from speechnlp_tl.speech.hmm import HmmGraph, pack_graphs
@@ -249,6 +249,11 @@ def language_problems(
             what = f"utterance {utterance.id} is of language {utterance.language}, which the model does not have"
             problems.append(Problem(what, file, remedy=remedy))
     return problems
+
+
+def told_of(known: Collection[str]) -> Callable[[Sequence[Utterance], Path], list[Problem]]:
+    """What is wrong with a data directory, for `read_all`: utterances without transcript, or of no language `known`."""
+    return lambda read, folder: [*untold(read, folder), *language_problems(read, known, folder / "utt2lang")]
 
 
 def shared_views(recognisers: MultilingualRecogniser) -> dict[str, Recogniser]:

@@ -19,7 +19,7 @@ from speechnlp_tl.speech.data_dir import Utterance, read_all, untold
 from speechnlp_tl.speech.experiment import known_words
 from speechnlp_tl.speech.models import load_multilingual
 from speechnlp_tl.speech.multilingual import MultilingualRecogniser, Words, refuse_name
-from speechnlp_tl.speech.multilingual_task import language_problems
+from speechnlp_tl.speech.multilingual_task import told_of
 from speechnlp_tl.speech.new_language import (
     Learned,
     NewLanguageConfig,
@@ -193,11 +193,11 @@ class NewLanguageRun:
             take_over_records(unfinished, folder)
 
 
-def language_check(language: str) -> Callable[[list[Utterance], Path], list[Problem]]:
+def _told_in(language: str) -> Callable[[Sequence[Utterance], Path], list[Problem]]:
     """What is wrong with a data directory of one language: utterances without transcript, or of another language. That
     of an utterance need not be told."""
 
-    def check(read: list[Utterance], directory: Path) -> list[Problem]:
+    def check(read: Sequence[Utterance], directory: Path) -> list[Problem]:
         return untold(read, directory) + [
             Problem(
                 f"utterance {utterance.id} is of language {utterance.language}, not {language}",
@@ -222,14 +222,10 @@ def _read(
     problems: list[Problem] = []
     of_new: list[list[Utterance]] = []
     for folder in new:
-        read, wrong = read_all([folder] if folder else [], language_check(language), allow_pipes)
+        read, wrong = read_all([folder] if folder else [], _told_in(language), allow_pipes)
         of_new.append([replace(utterance, language=language) for utterance in read])
         problems += wrong
-
-    def check(read: list[Utterance], folder: Path) -> list[Problem]:
-        return [*untold(read, folder), *language_problems(read, known, folder / "utt2lang")]
-
-    of_old, wrong = read_all(old, check, allow_pipes)
+    of_old, wrong = read_all(old, told_of(known), allow_pipes)
     if problems := [*problems, *wrong]:
         raise InputError(problems)
     return of_new, of_old
