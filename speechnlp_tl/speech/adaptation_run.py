@@ -21,7 +21,7 @@ from speechnlp_tl.speech.adaptation_method import parse_method
 from speechnlp_tl.speech.asr_task import AsrTask
 from speechnlp_tl.speech.audio_check import check_audio
 from speechnlp_tl.speech.data_dir import Utterance, read_all, untold
-from speechnlp_tl.speech.data_split import spread
+from speechnlp_tl.speech.data_split import fisher_speech
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.decoder import Hypothesis
 from speechnlp_tl.speech.models import LANGUAGE, load_recogniser, model_folder, write_adapter
@@ -31,7 +31,6 @@ from speechnlp_tl.speech.unfinished_run import take_over_records, unfinished_run
 from speechnlp_tl.transfer.adapters import attached
 from speechnlp_tl.transfer.fisher import estimate_fisher, single_rows
 
-FISHER_UTTERANCES = 200
 DIGEST = "run.sha256"
 
 
@@ -233,9 +232,8 @@ def settings_from(overrides: Sequence[str]) -> AdaptConfig:
 def source_fisher(
     source: Recogniser, utterances: Sequence[Utterance], seed: int = 0, allow_pipes: bool = False
 ) -> dict[str, Tensor]:
-    """Fisher information of the source model on up to `FISHER_UTTERANCES` utterances spread over `utterances`."""
-    # labels are drawn from the model's posteriors: what was said, which words may be unknown, does not matter
-    chosen = [replace(each, text="") for each in spread(utterances, FISHER_UTTERANCES)]
+    """Fisher information of the source model on `fisher_speech`."""
+    chosen = fisher_speech(utterances)
     dataset = SpeechDataset(chosen, source.config.features, allow_pipes=allow_pipes)
     task = AsrTask(source, chosen, dataset=dataset, keep_prior=True)
     batches = single_rows(task, range(len(task.train)))

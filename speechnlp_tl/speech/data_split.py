@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.speech.data_dir import DataDir, Utterance
+
+FISHER_UTTERANCES = 200
 
 
 def spread(utterances: Sequence[Utterance], most: int) -> list[Utterance]:
@@ -156,3 +159,9 @@ def _fill(data: DataDir, rows: list[Utterance], seconds: float) -> list[str]:
             picked.append(row.id)
             used += duration
     return picked
+
+
+def fisher_speech(utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Up to `FISHER_UTTERANCES` utterances, spread over all, to estimate Fisher information on. Without what was said,
+    whose words a lexicon may lack: labels are drawn from the model's posteriors."""
+    return [replace(each, text="") for each in spread(utterances, FISHER_UTTERANCES)]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +30,7 @@ from speechnlp_tl.errors import InputError, Problem
 from speechnlp_tl.speech.acoustic_model import AcousticModel
 from speechnlp_tl.speech.adaptation import LayersConfig
 from speechnlp_tl.speech.data_dir import Utterance
-from speechnlp_tl.speech.data_split import spread
+from speechnlp_tl.speech.data_split import fisher_speech
 from speechnlp_tl.speech.dataset import SpeechDataset
 from speechnlp_tl.speech.experiment import TuneConfig, WordsConfig, tuned
 from speechnlp_tl.speech.features import AugmentConfig
@@ -49,7 +49,6 @@ SHARED = ("finetune", "frozen", "layers", "progressive")
 HELD_BACK = ("kld", "ewc", "l2sp")
 UNCHANGED = ("frozen", "progressive")
 """Methods that leave all of the old model as it is."""
-FISHER_UTTERANCES = 200
 ANNEAL = 0.2
 """Share of the steps, for a head that borrows nothing or reads fresh layers: it begins as flat as from scratch."""
 Treatment = Literal["finetune", "frozen", "layers", "progressive"]
@@ -260,9 +259,8 @@ def usual_search(recognisers: MultilingualRecogniser) -> DecodeConfig:
 def old_fisher(
     recognisers: MultilingualRecogniser, utterances: Sequence[Utterance], seed: int = 0, allow_pipes: bool = False
 ) -> dict[str, Tensor]:
-    """Fisher information of the model on up to `FISHER_UTTERANCES` utterances of its languages, spread over them."""
-    # labels are drawn from the model's posteriors: what was said, which words may be unknown, does not matter
-    chosen = [replace(each, text="") for each in spread(utterances, FISHER_UTTERANCES)]
+    """Fisher information of the model on `fisher_speech` of its languages."""
+    chosen = fisher_speech(utterances)
     dataset = SpeechDataset(chosen, recognisers.config.features, allow_pipes=allow_pipes)
     task = MultilingualTask(recognisers, dataset, shared_weight=0.0)
     return estimate_fisher(task, recognisers.model, single_rows(task, range(len(dataset))), seed=seed)

@@ -291,7 +291,7 @@ def test_what_matters_to_the_old_languages_does_not_depend_on_what_was_said(
 def test_what_matters_is_measured_on_all_old_languages(
     lexicon: Lexicon, utterances: list[Utterance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("speechnlp_tl.speech.new_language.FISHER_UTTERANCES", 4)
+    monkeypatch.setattr("speechnlp_tl.speech.data_split.FISHER_UTTERANCES", 4)
     speech = [*spoken(utterances[:10], "xa"), *spoken(utterances[10:20], "xb")]
     fisher = old_fisher(recognisers(lexicon), speech)
     assert all(bool(fisher[f"heads.{name}.linear.weight"].any()) for name in ("xa", "xb"))
